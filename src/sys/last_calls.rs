@@ -1,0 +1,349 @@
+//! The last system calls of a process that is about to become another program, as data.
+//!
+//! A process that waits in a container's namespaces must not lead back to the runtime's file (see [`super::exe`]).
+//! Copying the program to anonymous memory costs more than a millisecond; but what init has left to
+//! do when it waits for `start` is a short list of system calls, each with known arguments. So the list is
+//! prepared in memory, and a loop of some fifteen instructions, which stands in the sealed memfd that
+//! becomes the process's executable file, makes the calls one by one. The first of them unmaps the
+//! program. There is no copy, no code of the host is mapped any more, and a filter that is loaded on the
+//! way need allow nothing but the calls after it.
+//!
+//! Where the loop can't be used (another architecture, or hooks that need the whole program), the same
+//! list is worked off by ordinary code.
+
+use std::any::Any;
+use std::convert::Infallible;
+use std::ffi::{CString, c_char};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+use nix::errno::Errno;
+
+use super::{Call as _, SysError, caps, check, exe, seccomp};
+
+/// The calls, in their order, and the memory that their arguments point to.
+#[derive(Debug, Default)]
+pub struct LastCalls {
+    calls: Vec<Call>,
+    /// How many of them come before the wait.
+    before_wait: usize,
+    memory: Vec<Box<dyn Any>>,
+}
+
+#[derive(Debug)]
+struct Call {
+    number: libc::c_long,
+    args: [u64; 6],
+    /// What an error is about.
+    what: String,
+}
+
+impl LastCalls {
+    fn push<const N: usize>(&mut self, number: libc::c_long, given: [u64; N], what: impl Into<String>) {
+        let mut args = [0; 6];
+        args[..N].copy_from_slice(&given);
+        self.calls.push(Call { number, args, what: what.into() });
+    }
+
+    /// Keeps what a pointer refers to.
+    fn keep<T: 'static>(&mut self, value: T) {
+        self.memory.push(Box::new(value));
+    }
+
+    /// What has been said so far is done before the wait, what follows after it.
+    pub fn then_wait(&mut self) {
+        self.before_wait = self.calls.len();
+    }
+
+    /// prlimit(2) of this process.
+    pub fn set_rlimit(&mut self, resource: nix::sys::resource::Resource, soft: u64, hard: u64) {
+        let limit = Box::new(libc::rlimit64 { rlim_cur: soft, rlim_max: hard });
+        let at = std::ptr::from_ref(&*limit) as u64;
+        self.keep(limit);
+        let what = format!("process.rlimits: prlimit({resource:?}, {soft}, {hard})");
+        self.push(libc::SYS_prlimit64, [0, resource as u64, at, 0], what);
+    }
+
+    /// umask(2).
+    pub fn umask(&mut self, mask: u32) {
+        self.push(libc::SYS_umask, [mask.into()], "umask");
+    }
+
+    /// close_range(2): every descriptor from `first` up closes at execve.
+    pub fn cloexec_from(&mut self, first: u32) {
+        let flags = libc::CLOSE_RANGE_CLOEXEC.into();
+        self.push(libc::SYS_close_range, [first.into(), u32::MAX.into(), flags], "close_range");
+    }
+
+    /// seccomp(2), SECCOMP_SET_MODE_FILTER, of a finished program.
+    pub fn load_filter(&mut self, program: &[u8], flags: u64) -> Result<(), SysError> {
+        let (instructions, header) = seccomp::prepared(program)?;
+        let header = Box::new(header);
+        let at = std::ptr::from_ref(&*header) as u64;
+        self.keep(instructions);
+        self.keep(header);
+        let what = format!("linux.seccomp: seccomp({} instructions)", program.len() / seccomp::INSTRUCTION);
+        self.push(libc::SYS_seccomp, [libc::SECCOMP_SET_MODE_FILTER.into(), flags, at], what);
+        Ok(())
+    }
+
+    /// capset(2).
+    pub fn set_capabilities(&mut self, effective: u64, permitted: u64, inheritable: u64) {
+        let prepared = Box::new(caps::prepared(effective, permitted, inheritable));
+        let header = std::ptr::from_ref(&prepared.0) as u64;
+        let data = prepared.1.as_ptr() as u64;
+        self.keep(prepared);
+        self.push(libc::SYS_capset, [header, data], "capabilities: capset");
+    }
+
+    /// execve(2). `what` names the program in an error.
+    pub fn execute(&mut self, path: CString, args: Vec<CString>, env: Vec<CString>, what: String) {
+        let pointers = |list: &[CString]| -> Vec<*const c_char> {
+            list.iter().map(|s| s.as_ptr()).chain([std::ptr::null()]).collect()
+        };
+        let (argv, envp) = (pointers(&args), pointers(&env));
+        self.push(libc::SYS_execve, [path.as_ptr() as u64, argv.as_ptr() as u64, envp.as_ptr() as u64], what);
+        self.keep((path, args, env));
+        self.keep((argv, envp));
+    }
+
+    /// Makes the calls from ordinary code. Returns on failure only.
+    pub fn finish(self) -> Result<Infallible, SysError> {
+        for call in &self.calls {
+            let [a, b, c, d, e, f] = call.args;
+            // SAFETY: the arguments were prepared for this call by a method above, and what they point to
+            // is kept in `memory`.
+            let rc = unsafe { libc::syscall(call.number, a, b, c, d, e, f) };
+            check(rc).call(|| call.what.clone())?;
+        }
+        Err(Errno::ENOEXEC).call(|| "the configuration has no process to start")
+    }
+}
+
+/// Whether this machine has the loop.
+pub const fn has_loop() -> bool {
+    cfg!(target_arch = "x86_64")
+}
+
+/// One call as the loop reads it; the assembly below knows the offsets.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+struct Step {
+    number: u64,
+    args: [u64; 6],
+    /// Where the result is stored, or 0.
+    result: u64,
+    /// A result below this is a failure.
+    least: i64,
+    /// The steps to go on with after a failure; 0 to ignore it.
+    on_failure: u64,
+}
+
+#[cfg(target_arch = "x86_64")]
+std::arch::global_asm!(
+    ".pushsection .rodata.last_calls, \"a\"",
+    "minidocker_last_calls_begin:",
+    "mov r12, rdi",
+    "2:",
+    "mov rax, [r12]",
+    "cmp rax, -1",
+    "je 5f",
+    "mov rdi, [r12 + 8]",
+    "mov rsi, [r12 + 16]",
+    "mov rdx, [r12 + 24]",
+    "mov r10, [r12 + 32]",
+    "mov r8, [r12 + 40]",
+    "mov r9, [r12 + 48]",
+    "syscall",
+    "mov rcx, [r12 + 56]",
+    "test rcx, rcx",
+    "jz 3f",
+    "mov [rcx], rax",
+    "3:",
+    "cmp rax, [r12 + 64]",
+    "jge 4f",
+    "mov rcx, [r12 + 72]",
+    "test rcx, rcx",
+    "jz 4f",
+    "mov r12, rcx",
+    "jmp 2b",
+    "4:",
+    "add r12, 80",
+    "jmp 2b",
+    "5:",
+    "ud2",
+    "minidocker_last_calls_end:",
+    ".popsection",
+);
+
+#[cfg(target_arch = "x86_64")]
+unsafe extern "C" {
+    static minidocker_last_calls_begin: u8;
+    static minidocker_last_calls_end: u8;
+}
+
+/// The loop's machine code; it can stand at any address. Empty where there is none.
+#[cfg(target_arch = "x86_64")]
+pub(super) fn code() -> &'static [u8] {
+    let begin = &raw const minidocker_last_calls_begin;
+    let length = (&raw const minidocker_last_calls_end) as usize - begin as usize;
+    // SAFETY: the assembler places both labels around the code, in read-only data of this program.
+    unsafe { std::slice::from_raw_parts(begin, length) }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+pub(super) fn code() -> &'static [u8] {
+    &[]
+}
+
+/// Where the waiting is done, and whom an error is told.
+#[derive(Debug)]
+pub struct Waiting {
+    /// To whoever waits for this process.
+    pub link: OwnedFd,
+    /// A listening socket: the link is closed, a connection awaited that takes its place, and a message on
+    /// it. `None` if there is no wait.
+    pub gate: Option<OwnedFd>,
+    /// Descriptors below this stay open; of the others only these two do.
+    pub first: u32,
+}
+
+/// What stands before an error that the loop tells: no message of JSON begins with it. Behind it the
+/// negative errno, native endian, and what the caller of [`LastCalls::finish_detached`] has encoded.
+pub const FAILURE_MARK: [u8; 8] = [0; 8];
+
+impl LastCalls {
+    /// Makes the calls from the loop in `stub`, after the program has been unmapped and `stub` has become
+    /// its executable file. `encode` makes the message of an error about something. Returns only if it could
+    /// not even begin.
+    pub fn finish_detached(
+        self,
+        stub: &OwnedFd,
+        waiting: &Waiting,
+        encode: impl Fn(&str) -> Vec<u8>,
+    ) -> Result<Infallible, SysError> {
+        let entry = map_code(stub)?;
+        let leaving = exe::leave(stub.as_fd(), entry);
+        let mut steps = Steps::new(number_of(&waiting.link));
+        let what = "leaving the host's program file";
+        steps.add(libc::SYS_munmap, leaving.unmap, &encode(what))?;
+        steps.add(libc::SYS_prctl, leaving.prctl, &encode(what))?;
+        steps.close_but(waiting, &encode("close_range"))?;
+        let (before, after) = self.calls.split_at(self.before_wait);
+        for call in before {
+            steps.add(call.number, call.args, &encode(&call.what))?;
+        }
+        if let Some(gate) = &waiting.gate {
+            steps.wait(number_of(gate), &encode("waiting for start"))?;
+        }
+        for call in after {
+            steps.add(call.number, call.args, &encode(&call.what))?;
+        }
+        // From here nothing of this program runs, and nothing that it has allocated is ever freed.
+        let first = steps.leak();
+        std::mem::forget((self, leaving));
+        // SAFETY: the loop's code is mapped at `entry`; it takes the first step's address, uses no stack,
+        // and does not return: each list ends in a step at which it stops the process, if execve or exit_group
+        // have not ended it before.
+        let run: extern "C" fn(*const Step) -> ! = unsafe { std::mem::transmute(entry) };
+        run(first)
+    }
+}
+
+fn number_of(fd: &OwnedFd) -> u64 {
+    fd.as_raw_fd().unsigned_abs().into()
+}
+
+fn map_code(stub: &OwnedFd) -> Result<*mut libc::c_void, SysError> {
+    let access = libc::PROT_READ | libc::PROT_EXEC;
+    // SAFETY: a new mapping at an address of the kernel's choice.
+    let at = unsafe {
+        libc::mmap(std::ptr::null_mut(), exe::PAGE, access, libc::MAP_PRIVATE, stub.as_raw_fd(), 0)
+    };
+    if at == libc::MAP_FAILED { Err(Errno::last()).call(|| "mmap(the last calls' loop)") } else { Ok(at) }
+}
+
+/// The list that the loop works off, being made. It has its final place from the beginning, for steps
+/// refer to each other.
+struct Steps {
+    list: Box<[Step; Self::MOST]>,
+    count: usize,
+    link: u64,
+}
+
+impl Steps {
+    /// One more than there is ever need for: the last one stays what ends the loop.
+    const MOST: usize = 48;
+    /// Where the loop ends the process, should even exit_group be forbidden: no step comes after the last.
+    const END: Step = Step { number: u64::MAX, args: [0; 6], result: 0, least: 0, on_failure: 0 };
+
+    fn new(link: u64) -> Self {
+        Self { list: Box::new([Self::END; Self::MOST]), count: 0, link }
+    }
+
+    fn next(&mut self) -> Result<&mut Step, SysError> {
+        self.count += 1;
+        self.list[..Self::MOST - 1]
+            .get_mut(self.count - 1)
+            .ok_or(Errno::E2BIG)
+            .call(|| "the list of last calls")
+    }
+
+    /// A call whose failure is told on the link with this message, and ends the process.
+    fn add(&mut self, number: libc::c_long, args: [u64; 6], message: &[u8]) -> Result<(), SysError> {
+        let mut told = FAILURE_MARK.to_vec();
+        let errno_at = told.len();
+        told.extend([0; 8]);
+        told.extend(message);
+        let told: &'static mut [u8] = told.leak();
+        let result = told[errno_at..].as_mut_ptr() as u64;
+        let tell = [self.link, told.as_ptr() as u64, told.len() as u64, 0, 0, 0];
+        let after: &'static [Step; 3] = Box::leak(Box::new([
+            Step { number: libc::SYS_write.unsigned_abs(), args: tell, ..Self::END },
+            Step { number: libc::SYS_exit_group.unsigned_abs(), args: [1, 0, 0, 0, 0, 0], ..Self::END },
+            Self::END,
+        ]));
+        let on_failure = after.as_ptr() as u64;
+        *self.next()? = Step { number: number.unsigned_abs(), args, result, least: 0, on_failure };
+        Ok(())
+    }
+
+    /// Closes what this process has of the host but the link and the gate: it may wait for long.
+    fn close_but(&mut self, waiting: &Waiting, message: &[u8]) -> Result<(), SysError> {
+        let mut kept = vec![number_of(&waiting.link)];
+        kept.extend(waiting.gate.as_ref().map(number_of));
+        kept.sort_unstable();
+        let mut first = u64::from(waiting.first);
+        for fd in kept {
+            if fd > first {
+                self.add(libc::SYS_close_range, [first, fd - 1, 0, 0, 0, 0], message)?;
+            }
+            first = first.max(fd + 1);
+        }
+        self.add(libc::SYS_close_range, [first, u32::MAX.into(), 0, 0, 0, 0], message)
+    }
+
+    /// Ends the link, accepts a connection in its place, and reads a message.
+    fn wait(&mut self, gate: u64, message: &[u8]) -> Result<(), SysError> {
+        let link = self.link;
+        let cloexec = |flag: libc::c_int| u64::from(flag.unsigned_abs());
+        // Nobody hears of a failure before the connection is there; the process ends all the same.
+        // shutdown(2) and not close(2): the number stays taken, so that the connection gets another one.
+        let both = u64::from(libc::SHUT_RDWR.unsigned_abs());
+        self.add(libc::SYS_shutdown, [link, both, 0, 0, 0, 0], message)?;
+        self.add(libc::SYS_accept4, [gate, 0, 0, cloexec(libc::SOCK_CLOEXEC), 0, 0], message)?;
+        let accepted = self.count - 1;
+        self.add(libc::SYS_dup3, [0, link, cloexec(libc::O_CLOEXEC), 0, 0, 0], message)?;
+        let taken = self.count - 1;
+        self.list[accepted].result = (&raw mut self.list[taken].args[0]) as u64;
+        let word: &'static mut [u8] = vec![0; 64].leak();
+        let read = [link, word.as_mut_ptr() as u64, word.len() as u64, 0, 0, 0];
+        self.add(libc::SYS_read, read, message)?;
+        // The end of the connection without a word: who opened the gate has been killed.
+        self.list[self.count - 1].least = 1;
+        Ok(())
+    }
+
+    fn leak(self) -> *const Step {
+        Box::leak(self.list).as_ptr()
+    }
+}

@@ -1,0 +1,63 @@
+//! The only unsafe code. One function per system call, no policy; each error keeps the call and errno.
+//!
+//! nix's safe wrappers come first; what it lacks is here, beside it.
+#![expect(unsafe_code, reason = "system calls that no safe wrapper offers")]
+
+pub mod bpf;
+pub mod caps;
+pub mod exe;
+pub mod fs;
+pub mod last_calls;
+pub mod mount;
+pub mod net;
+pub mod process;
+pub mod seccomp;
+pub mod tty;
+
+use std::fmt;
+
+pub use nix::errno::Errno;
+
+/// A system call that failed: the call as strace would print it, and errno.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SysError {
+    /// The call with its arguments, such as `openat2("etc/hosts", O_PATH)`.
+    pub call: String,
+    /// What the kernel answered.
+    pub errno: Errno,
+}
+
+impl fmt::Display for SysError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {} ({:?})", self.call, self.errno.desc(), self.errno)
+    }
+}
+
+impl std::error::Error for SysError {}
+
+/// Names the call of a nix wrapper that failed.
+pub trait Call<T> {
+    /// `what` is evaluated on failure only.
+    fn call<D: fmt::Display>(self, what: impl FnOnce() -> D) -> Result<T, SysError>;
+}
+
+impl<T> Call<T> for nix::Result<T> {
+    fn call<D: fmt::Display>(self, what: impl FnOnce() -> D) -> Result<T, SysError> {
+        self.map_err(|errno| SysError { call: what().to_string(), errno })
+    }
+}
+
+/// The result of a raw system call: -1 means errno.
+fn check(rc: libc::c_long) -> nix::Result<libc::c_long> {
+    if rc == -1 { Err(Errno::last()) } else { Ok(rc) }
+}
+
+/// Runs `attempt` again for as long as a signal interrupts it.
+pub fn retry_eintr<T>(mut attempt: impl FnMut() -> nix::Result<T>) -> nix::Result<T> {
+    loop {
+        match attempt() {
+            Err(Errno::EINTR) => {}
+            done => return done,
+        }
+    }
+}

@@ -1,0 +1,262 @@
+//! Processes: clone3(2), pidfds, signals, the few attributes that nix has no call for.
+
+use std::ffi::{CStr, c_int, c_ulong};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use nix::errno::Errno;
+use nix::sys::signal::SigSet;
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus};
+use nix::unistd::Pid;
+
+use super::{Call, SysError, check, retry_eintr};
+
+/// clone3(2), struct clone_args.
+#[derive(Debug, Default)]
+#[repr(C)]
+struct CloneArgs {
+    flags: u64,
+    pidfd: u64,
+    child_tid: u64,
+    parent_tid: u64,
+    exit_signal: u64,
+    stack: u64,
+    stack_size: u64,
+    tls: u64,
+    set_tid: u64,
+    set_tid_size: u64,
+    cgroup: u64,
+}
+
+/// Which side of the clone this is.
+#[derive(Debug)]
+pub enum Side {
+    /// The caller: the new process as its pid namespace's parent sees it.
+    Host(Pid, OwnedFd),
+    /// The new process, with a copy of the caller's memory and descriptors.
+    Init,
+}
+
+/// CLONE_PARENT: the new process is a sibling of the caller, not its child.
+pub const SIBLING: u64 = libc::CLONE_PARENT as u64;
+
+/// clone3(2) with a pidfd, into `cgroup` if one is given (CLONE_INTO_CGROUP, since Linux 5.7).
+/// `namespaces` are CLONE_NEW* bits, and maybe [`SIBLING`].
+///
+/// The caller has one thread (nothing in this crate starts another; clippy forbids it), so the copy
+/// may allocate and run ordinary code. It leaves by execve or [`exit_now`].
+pub fn clone3(namespaces: u64, cgroup: Option<BorrowedFd<'_>>) -> Result<Side, SysError> {
+    const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+    let mut pidfd: RawFd = -1;
+    // With CLONE_PARENT the kernel takes the exit signal of the caller and wants none here.
+    let exit_signal = if namespaces & SIBLING == 0 { libc::SIGCHLD as u64 } else { 0 };
+    let mut args = CloneArgs {
+        flags: namespaces | libc::CLONE_PIDFD as u64,
+        pidfd: std::ptr::from_mut(&mut pidfd) as u64,
+        exit_signal,
+        ..CloneArgs::default()
+    };
+    if let Some(fd) = cgroup {
+        args.flags |= CLONE_INTO_CGROUP;
+        args.cgroup = fd.as_raw_fd().unsigned_abs().into();
+    }
+    // SAFETY: without CLONE_VM the new process gets a copy of this memory, so it may go on from here;
+    // `args` is a valid clone_args of the given size and `pidfd` outlives the call.
+    let rc = unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<CloneArgs>()) };
+    match check(rc).call(|| format!("clone3({:#x})", args.flags))? {
+        0 => Ok(Side::Init),
+        #[expect(clippy::cast_possible_truncation, reason = "a pid is an int")]
+        pid => Ok(Side::Host(
+            Pid::from_raw(pid as libc::pid_t),
+            // SAFETY: CLONE_PIDFD: the kernel has stored a new descriptor in `pidfd`, which is ours.
+            unsafe { OwnedFd::from_raw_fd(pidfd) },
+        )),
+    }
+}
+
+/// _exit(2): no destructor and no atexit handler of the copied memory runs a second time.
+pub fn exit_now(status: i32) -> ! {
+    // SAFETY: takes an integer and does not return.
+    unsafe { libc::_exit(status) }
+}
+
+/// pidfd_open(2). ESRCH when there is no such process.
+pub fn pidfd_open(pid: Pid) -> Result<OwnedFd, SysError> {
+    // SAFETY: two integers, no pointer.
+    let rc = check(unsafe { libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), 0) });
+    #[expect(clippy::cast_possible_truncation, reason = "the kernel returns an int")]
+    // SAFETY: the kernel has just returned this descriptor to us.
+    rc.map(|fd| unsafe { OwnedFd::from_raw_fd(fd as RawFd) }).call(|| format!("pidfd_open({pid})"))
+}
+
+/// pidfd_send_signal(2). `signal` is a number, for real-time signals have no name.
+pub fn pidfd_signal(pidfd: BorrowedFd<'_>, signal: c_int) -> Result<(), SysError> {
+    let none: *const libc::siginfo_t = std::ptr::null();
+    // SAFETY: a null siginfo is allowed: the kernel fills it as kill(2) does.
+    let rc = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, none, 0) };
+    check(rc).map(drop).call(|| format!("pidfd_send_signal({signal})"))
+}
+
+/// waitid(2), P_PIDFD: reaps a child that has ended, blocking until it does.
+pub fn reap(pidfd: BorrowedFd<'_>) -> Result<WaitStatus, SysError> {
+    retry_eintr(|| nix::sys::wait::waitid(Id::PIDFd(pidfd), WaitPidFlag::WEXITED))
+        .call(|| "waitid(P_PIDFD, WEXITED)")
+}
+
+/// close_range(2) with CLOSE_RANGE_CLOEXEC: every descriptor from `first` up closes at execve.
+pub fn cloexec_from(first: u32) -> Result<(), SysError> {
+    // SAFETY: three integers. It only sets a flag, so every OwnedFd still owns an open descriptor.
+    let rc = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+    check(rc).map(drop).call(|| format!("close_range({first}, MAX, CLOEXEC)"))
+}
+
+/// close_range(2) of every descriptor from `first` up but these. What else owns one of the closed must not be
+/// dropped any more: it would close what has its number by then.
+pub fn close_all_but(first: u32, kept: &[BorrowedFd<'_>]) -> Result<(), SysError> {
+    let mut kept: Vec<u32> = kept.iter().map(|fd| fd.as_raw_fd().unsigned_abs()).collect();
+    kept.sort_unstable();
+    let mut first = first;
+    for fd in kept.into_iter().chain([u32::MAX]) {
+        if fd > first {
+            // SAFETY: three integers; the caller sees to it that nobody uses what is closed.
+            let rc = unsafe { libc::syscall(libc::SYS_close_range, first, fd - 1, 0) };
+            check(rc).call(|| format!("close_range({first}, {})", fd - 1))?;
+        }
+        first = first.max(fd.saturating_add(1));
+    }
+    Ok(())
+}
+
+/// Gives every signal its default action and unblocks all. An ignored signal would stay ignored
+/// through execve, and the Rust runtime itself ignores SIGPIPE.
+pub fn reset_signals() -> Result<(), SysError> {
+    // The kernel's struct sigaction, all zero: SIG_DFL, no flags, no mask. glibc would keep two signals back.
+    let default = [0u64; 4];
+    let (none, mask_size) = (std::ptr::null_mut::<u64>(), size_of::<u64>());
+    for signal in 1..=64 {
+        // SIGKILL and SIGSTOP answer EINVAL: there is nothing to reset.
+        // SAFETY: `default` is a sigaction as the kernel reads it, and outlives the call.
+        unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), none, mask_size) };
+    }
+    SigSet::empty().thread_set_mask().call(|| "sigprocmask(SETMASK, none)")
+}
+
+/// Has a command start with every signal as [`reset_signals`] leaves it.
+pub fn reset_signals_in(command: &mut std::process::Command) {
+    let reset = || reset_signals().map_err(|error| std::io::Error::from_raw_os_error(error.errno as i32));
+    // SAFETY: what runs between fork and exec makes system calls and allocates nothing unless one fails;
+    // this process has one thread, so that even that would be allowed.
+    unsafe { std::os::unix::process::CommandExt::pre_exec(command, reset) };
+}
+
+/// What a write to a pipe that nobody reads does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BrokenPipe {
+    /// It answers EPIPE.
+    IsAnError,
+    /// It ends the process: SIGPIPE, as programs expect.
+    Kills,
+}
+
+/// Gives SIGCHLD its default action: ended children can be waited for.
+pub fn notice_children() {
+    // SAFETY: the default action runs no code of ours.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
+}
+
+/// Sets the action of SIGPIPE.
+pub fn on_broken_pipe(what: BrokenPipe) {
+    let action = match what {
+        BrokenPipe::IsAnError => libc::SIG_IGN,
+        BrokenPipe::Kills => libc::SIG_DFL,
+    };
+    // SAFETY: neither action runs code of ours.
+    unsafe { libc::signal(libc::SIGPIPE, action) };
+}
+
+/// keyctl(2), KEYCTL_JOIN_SESSION_KEYRING: a new session keyring of this name.
+pub fn join_session_keyring(name: &CStr) -> Result<(), SysError> {
+    const JOIN_SESSION_KEYRING: c_int = 1;
+    // SAFETY: `name` is NUL-terminated and outlives the call.
+    let rc = unsafe { libc::syscall(libc::SYS_keyctl, JOIN_SESSION_KEYRING, name.as_ptr()) };
+    check(rc).map(drop).call(|| "keyctl(JOIN_SESSION_KEYRING)")
+}
+
+/// setgroups(2) for the process; nix's takes u32 wrappers, this one the numbers themselves.
+pub fn setgroups(groups: &[u32]) -> Result<(), SysError> {
+    let groups: Vec<nix::unistd::Gid> = groups.iter().map(|gid| (*gid).into()).collect();
+    nix::unistd::setgroups(&groups).call(|| format!("setgroups({groups:?})"))
+}
+
+/// umask(2): sets the mask and answers the one from before.
+pub fn umask(mask: u32) -> u32 {
+    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(mask)).bits()
+}
+
+/// prlimit(2) of another process, or of this one if `pid` is 0: its hard limit is at least `hard`
+/// afterwards, in the resource's own unit.
+pub fn raise_hard_limit(pid: Pid, resource: nix::sys::resource::Resource, hard: u64) -> Result<(), SysError> {
+    let what = || format!("prlimit({resource:?}, {hard})");
+    let mut limit = libc::rlimit64 { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` outlives the call, which writes it; a null new limit changes nothing.
+    let rc = unsafe { libc::prlimit64(pid.as_raw(), resource as _, std::ptr::null(), &raw mut limit) };
+    Errno::result(rc).call(what)?;
+    if limit.rlim_max >= hard {
+        return Ok(());
+    }
+    limit.rlim_max = hard;
+    // SAFETY: `limit` outlives the call; with a null old limit nothing is written.
+    let rc = unsafe { libc::prlimit64(pid.as_raw(), resource as _, &raw const limit, std::ptr::null_mut()) };
+    Errno::result(rc).map(drop).call(what)
+}
+
+/// getcwd(2) itself: glibc's hides what the kernel says of a directory outside of the root.
+pub fn working_directory() -> Result<Vec<u8>, SysError> {
+    let mut path = vec![0u8; libc::PATH_MAX as usize + 32];
+    // SAFETY: the kernel writes at most the given number of bytes.
+    let rc = unsafe { libc::syscall(libc::SYS_getcwd, path.as_mut_ptr(), path.len()) };
+    let length = check(rc).call(|| "getcwd()")?;
+    // The length counts the NUL.
+    path.truncate(usize::try_from(length - 1).unwrap_or(0));
+    Ok(path)
+}
+
+/// prctl(2) with integer arguments.
+pub(super) fn prctl(option: c_int, arg2: c_ulong, arg3: c_ulong) -> nix::Result<c_int> {
+    // SAFETY: callers pass options whose arguments are integers, not pointers.
+    let rc = unsafe { libc::prctl(option, arg2, arg3, 0 as c_ulong, 0 as c_ulong) };
+    Errno::result(rc)
+}
+
+/// The number of this signal: a name with or without `SIG`, in any case, or a number; `SIGRTMIN+n` too.
+pub fn signal_number(text: &str) -> Option<c_int> {
+    if let Ok(number) = text.parse::<c_int>() {
+        return (0..=libc::SIGRTMAX()).contains(&number).then_some(number);
+    }
+    let upper = text.to_ascii_uppercase();
+    let name = upper.strip_prefix("SIG").unwrap_or(&upper);
+    let real_time = |base: c_int, offset: &str| match offset {
+        "" => Some(base),
+        _ => offset.parse::<c_int>().ok().map(|n| base + n),
+    };
+    let number = match (name.strip_prefix("RTMIN"), name.strip_prefix("RTMAX")) {
+        (Some(offset), _) => real_time(libc::SIGRTMIN(), offset),
+        (_, Some(offset)) => real_time(libc::SIGRTMAX(), offset),
+        _ => format!("SIG{name}").parse::<nix::sys::signal::Signal>().ok().map(|s| s as c_int),
+    };
+    number.filter(|n| (1..=libc::SIGRTMAX()).contains(n))
+}
+
+/// setdomainname(2).
+pub fn set_domain_name(name: &str) -> Result<(), SysError> {
+    // SAFETY: the pointer and the length describe `name`, which outlives the call.
+    let rc = unsafe { libc::setdomainname(name.as_ptr().cast(), name.len()) };
+    Errno::result(rc).map(drop).call(|| format!("setdomainname({name:?})"))
+}
+
+/// ioctl_nsfs(2), NS_GET_NSTYPE: the CLONE_NEW* bit of a namespace's descriptor.
+pub fn namespace_type(fd: BorrowedFd<'_>) -> Result<u64, SysError> {
+    const NS_GET_NSTYPE: libc::Ioctl = 0xb703;
+    // SAFETY: NS_GET_NSTYPE takes no argument.
+    let rc = unsafe { libc::ioctl(fd.as_raw_fd(), NS_GET_NSTYPE) };
+    Errno::result(rc).map(|bit| u64::from(bit.unsigned_abs())).call(|| "ioctl(NS_GET_NSTYPE)")
+}
