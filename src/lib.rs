@@ -1,3 +1,7 @@
 //! minidocker-oci, an OCI runtime for Linux, and minidocker, the frontend on top of it.
 
 pub mod sys;
+pub mod error;
+pub mod log;
+pub mod proc;
+pub mod rootpath;
