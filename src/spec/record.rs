@@ -1,0 +1,136 @@
+//! What is kept about a container in its state directory, and what `state` prints of it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::OCI_VERSION;
+use super::oci::{ContainerState, Hook, State, StateBuilder};
+use crate::proc::StartTime;
+
+/// The form of a record; one of another form is another version's, and is refused.
+pub const FORM: u32 = 1;
+
+/// Everything that later verbs need: they don't read the bundle again (runtime.md: changes to it after
+/// `create` have no effect).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// [`FORM`].
+    pub form: u32,
+    /// The container's id.
+    pub id: String,
+    /// Absolute path of the bundle.
+    pub bundle: PathBuf,
+    /// Absolute path of the root file system.
+    pub rootfs: PathBuf,
+    /// RFC 3339, nanoseconds.
+    pub created: String,
+    /// User name or number of who created it.
+    pub owner: String,
+    /// The configuration's annotations.
+    pub annotations: BTreeMap<String, String>,
+    /// The boot in which it was created: after another one nothing of it is left.
+    pub boot_id: String,
+    /// The container's process; none while `create` is still at work.
+    pub process: Option<ProcessId>,
+    /// Where its cgroup is.
+    pub cgroup: CgroupRecord,
+    /// The rootfs, where the container's mounts are in the runtime's own mount namespace and have to be
+    /// taken away in the end.
+    pub shared_mounts: Option<PathBuf>,
+    /// Hooks that run after `create`, on the host's side.
+    pub hooks: LaterHooks,
+}
+
+impl CgroupRecord {
+    /// Whether the processes in it are the container's.
+    pub fn is_ours(&self) -> bool {
+        self.made > 0 || self.taken
+    }
+}
+
+/// A process that can be told from a later one of the same pid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessId {
+    /// In the host's pid namespace.
+    pub pid: i32,
+    /// When it started.
+    pub start: StartTime,
+}
+
+/// A cgroup of the cgroup2 tree.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CgroupRecord {
+    /// Relative to the tree's root, no leading slash.
+    pub path: PathBuf,
+    /// How many of the path's last components `create` made; only these are removed.
+    pub made: usize,
+    /// It was there before, and nobody in it: what is in it now is the container's all the same.
+    pub taken: bool,
+}
+
+/// config.md, "POSIX-platform Hooks".
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LaterHooks {
+    /// Run by `start`.
+    pub poststart: Vec<Hook>,
+    /// Run by `delete`.
+    pub poststop: Vec<Hook>,
+}
+
+/// runtime.md, "State", with what runc prints besides.
+#[derive(Clone, Debug, Serialize)]
+pub struct StateDocument {
+    #[serde(rename = "ociVersion")]
+    oci_version: &'static str,
+    /// The container's id.
+    pub id: String,
+    /// 0 when there is no process.
+    pub pid: i32,
+    /// runtime.md's word.
+    pub status: String,
+    /// Absolute path of the bundle.
+    pub bundle: PathBuf,
+    /// Absolute path of the root file system.
+    pub rootfs: PathBuf,
+    /// RFC 3339.
+    pub created: String,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    annotations: BTreeMap<String, String>,
+    /// User name or number of who created it.
+    pub owner: String,
+}
+
+impl Record {
+    /// What `state` and `list` print.
+    pub fn document(&self, status: &str, pid: i32) -> StateDocument {
+        StateDocument {
+            oci_version: OCI_VERSION,
+            id: self.id.clone(),
+            pid,
+            status: status.to_owned(),
+            bundle: self.bundle.clone(),
+            rootfs: self.rootfs.clone(),
+            created: self.created.clone(),
+            annotations: self.annotations.clone(),
+            owner: self.owner.clone(),
+        }
+    }
+
+    /// What a hook reads on its standard input. `pid` as seen from the hook's pid namespace.
+    pub fn hook_state(&self, status: ContainerState, pid: Option<i32>) -> State {
+        let state = StateBuilder::default()
+            .version(OCI_VERSION)
+            .id(self.id.clone())
+            .status(status)
+            .bundle(self.bundle.clone())
+            .annotations(self.annotations.clone().into_iter().collect::<HashMap<_, _>>());
+        let state = match pid {
+            Some(pid) => state.pid(pid),
+            None => state,
+        };
+        // Every field has a default, so that nothing can be missing.
+        state.build().unwrap_or_default()
+    }
+}
