@@ -6,3 +6,4 @@ pub mod log;
 pub mod proc;
 pub mod rootpath;
 pub mod spec;
+pub mod plan;

@@ -1,0 +1,249 @@
+//! The configuration as data that init performs: `(Spec, HostFacts) -> Plan`. Pure: no system call, no
+//! clock, no environment. Every refusal of a configuration happens here, before anything exists.
+
+pub mod devices;
+pub mod hooks;
+pub mod mounts;
+pub mod namespaces;
+pub mod options;
+pub mod process;
+pub mod resources;
+pub mod seccomp;
+pub mod sysctl;
+
+use std::path::{Path, PathBuf};
+
+use crate::error::{Doing, Result, invalid, unsupported};
+use crate::rootpath::InRootfs;
+use crate::spec::Bundle;
+use crate::spec::oci::{Linux, LinuxNamespaceType, LinuxPersonalityDomain, Spec};
+use options::Propagation;
+
+/// What the plan depends on besides the configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HostFacts {
+    /// geteuid(2): only root can make device nodes.
+    pub euid: u32,
+}
+
+/// What the command line asks for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wishes {
+    /// `--no-pivot`
+    pub no_pivot: bool,
+    /// `--no-new-keyring`
+    pub no_new_keyring: bool,
+}
+
+/// A container, decided.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// Which it makes and which it joins.
+    pub namespaces: namespaces::Namespaces,
+    /// Its cgroup.
+    pub cgroup: resources::CgroupPlan,
+    /// Its file system.
+    pub rootfs: RootfsPlan,
+    /// For the new UTS namespace.
+    pub hostname: Option<String>,
+    /// For the new UTS namespace.
+    pub domainname: Option<String>,
+    /// In the configuration's alphabetical order.
+    pub sysctls: Vec<sysctl::Sysctl>,
+    /// The name of the new session keyring, if it gets one.
+    pub keyring: Option<String>,
+    /// What init becomes; `None` where the configuration has no process.
+    pub process: Option<process::ProcessPlan>,
+    /// Its filter.
+    pub seccomp: Option<seccomp::SeccompPlan>,
+    /// Of all kinds, checked.
+    pub hooks: hooks::HookPlan,
+}
+
+/// The container's file system.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RootfsPlan {
+    /// Absolute, on the host.
+    pub path: PathBuf,
+    /// How the container's root becomes `/`.
+    pub switch: RootSwitch,
+    /// Of the container's root mount.
+    pub propagation: Propagation,
+    /// In the configuration's order.
+    pub mounts: Vec<mounts::MountStep>,
+    /// Made after the mounts.
+    pub devices: Vec<devices::Device>,
+    /// How device nodes come into being.
+    pub device_nodes: DeviceNodes,
+    /// Made after the devices.
+    pub links: Vec<devices::Link>,
+    /// `root.readonly`
+    pub readonly: bool,
+    /// In the configuration's order, each once.
+    pub masked: Vec<InRootfs>,
+    /// In the configuration's order, each once.
+    pub readonly_paths: Vec<InRootfs>,
+}
+
+/// How the container's root becomes `/`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RootSwitch {
+    /// pivot_root(2); the host's tree is gone afterwards.
+    Pivot,
+    /// The root is moved over `/`: `--no-pivot`, for a host whose root is an initramfs.
+    Move,
+    /// chroot(2): the mount namespace is not the container's own.
+    Chroot,
+}
+
+/// How device nodes come into being.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeviceNodes {
+    /// mknod(2).
+    Made,
+    /// The host's own, bound: in a user namespace nobody can make any.
+    Bound,
+}
+
+/// Compiles a bundle's configuration.
+pub fn compile(bundle: &Bundle, id: &str, facts: HostFacts, wishes: Wishes) -> Result<Plan> {
+    let spec = &bundle.spec;
+    let default = Linux::default_empty();
+    let linux = spec.linux().as_ref().unwrap_or(&default);
+    refuse_what_is_not_there_yet(linux)?;
+    let namespaces = namespaces::Namespaces::plan(linux)?;
+    let rootfs = rootfs(bundle, linux, &namespaces, facts, wishes)?;
+    let hostname = uts_name("hostname", spec.hostname().as_deref(), &namespaces)?;
+    let domainname = uts_name("domainname", spec.domainname().as_deref(), &namespaces)?;
+    Ok(Plan {
+        cgroup: resources::plan(linux, id)?,
+        rootfs,
+        hostname,
+        domainname,
+        sysctls: sysctl::plan(linux, &namespaces).doing(|| "linux.sysctl")?,
+        keyring: (!wishes.no_new_keyring).then(|| format!("_ses.{id}")),
+        process: process::plan(spec)?,
+        seccomp: linux.seccomp().as_ref().map(seccomp::plan).transpose().doing(|| "linux.seccomp")?,
+        hooks: hooks::plan(spec).doing(|| "hooks")?,
+        namespaces,
+    })
+}
+
+/// An empty `linux`; the model's own default is a filled one.
+trait DefaultEmpty {
+    fn default_empty() -> Self;
+}
+
+impl DefaultEmpty for Linux {
+    fn default_empty() -> Self {
+        let mut linux = Self::default();
+        linux.set_namespaces(None).set_resources(None).set_masked_paths(None).set_readonly_paths(None);
+        linux.set_seccomp(None).set_devices(None).set_sysctl(None);
+        linux
+    }
+}
+
+/// A property that would be ignored is worse than one that is refused.
+fn refuse_what_is_not_there_yet(linux: &Linux) -> Result<()> {
+    let personality = linux.personality().as_ref();
+    let later = [
+        ("netDevices", linux.net_devices().as_ref().is_some_and(|d| !d.is_empty())),
+        ("intelRdt", linux.intel_rdt().is_some()),
+        ("memoryPolicy", linux.memory_policy().is_some()),
+        ("personality", personality.is_some_and(|p| p.domain() != LinuxPersonalityDomain::PerLinux)),
+        ("mountLabel", linux.mount_label().as_ref().is_some_and(|l| !l.is_empty())),
+    ];
+    match later.iter().find(|(_, asked_for)| *asked_for) {
+        Some((name, _)) => Err(unsupported(format!("linux.{name} is not supported yet"))),
+        None => Ok(()),
+    }
+}
+
+/// hostname(7): in the runtime's own UTS namespace it would rename the host.
+fn uts_name(
+    what: &'static str,
+    name: Option<&str>,
+    namespaces: &namespaces::Namespaces,
+) -> Result<Option<String>> {
+    const MOST: usize = 64;
+    let Some(name) = name.filter(|name| !name.is_empty()) else {
+        return Ok(None);
+    };
+    if !namespaces.has(LinuxNamespaceType::Uts) {
+        return Err(invalid(format!("{what} needs a uts namespace in linux.namespaces")));
+    }
+    match name.len() > MOST || name.contains('\0') {
+        true => Err(invalid(format!("{what}: {name:?} is longer than {MOST} bytes or has a NUL byte"))),
+        false => Ok(Some(name.to_owned())),
+    }
+}
+
+fn rootfs(
+    bundle: &Bundle,
+    linux: &Linux,
+    namespaces: &namespaces::Namespaces,
+    facts: HostFacts,
+    wishes: Wishes,
+) -> Result<RootfsPlan> {
+    let spec: &Spec = &bundle.spec;
+    let root = spec.root().as_ref().ok_or_else(|| invalid("root is missing"))?;
+    if root.path().as_os_str().is_empty() {
+        return Err(invalid("root.path is empty"));
+    }
+    let own = LinuxNamespaceType::Mount;
+    let masked = paths("linux.maskedPaths", linux.masked_paths().as_deref())?;
+    let readonly_paths = paths("linux.readonlyPaths", linux.readonly_paths().as_deref())?;
+    let hides = !masked.is_empty() || !readonly_paths.is_empty();
+    if hides && !namespaces.has(own) {
+        return Err(invalid("linux.maskedPaths and linux.readonlyPaths need a mount namespace"));
+    }
+    let context = mounts::Context {
+        bundle: &bundle.dir,
+        own_cgroup_namespace: namespaces.has(LinuxNamespaceType::Cgroup),
+    };
+    let devices = devices::nodes(linux)?;
+    Ok(RootfsPlan {
+        path: bundle.dir.join(root.path()),
+        switch: match (namespaces.makes(own), wishes.no_pivot) {
+            (false, _) => RootSwitch::Chroot,
+            (true, true) => RootSwitch::Move,
+            (true, false) => RootSwitch::Pivot,
+        },
+        propagation: propagation(linux.rootfs_propagation().as_deref())?,
+        mounts: mounts::plan(spec.mounts().as_deref().unwrap_or_default(), context)?,
+        links: devices::links(&devices)?,
+        device_nodes: match facts.euid == 0 && !namespaces.has(LinuxNamespaceType::User) {
+            true => DeviceNodes::Made,
+            false => DeviceNodes::Bound,
+        },
+        devices,
+        readonly: root.readonly().unwrap_or(false),
+        masked,
+        readonly_paths,
+    })
+}
+
+fn propagation(word: Option<&str>) -> Result<Propagation> {
+    match word.filter(|word| !word.is_empty()) {
+        None => Ok(Propagation::NONE),
+        Some(word) => Propagation::parse(word).ok_or_else(|| {
+            invalid(format!("linux.rootfsPropagation: {word:?} is none of private, slave, shared, unbindable, with or without r"))
+        }),
+    }
+}
+
+fn paths(name: &'static str, list: Option<&[String]>) -> Result<Vec<InRootfs>> {
+    let mut seen = std::collections::BTreeSet::new();
+    let mut paths = Vec::new();
+    for (index, text) in list.unwrap_or_default().iter().enumerate() {
+        let what = || format!("{name}[{index}]");
+        let path = InRootfs::absolute(Path::new(text)).doing(what)?;
+        if path.name().is_none() {
+            return Err(invalid("the container's root itself")).doing(what);
+        }
+        if seen.insert(path.clone()) {
+            paths.push(path);
+        }
+    }
+    Ok(paths)
+}

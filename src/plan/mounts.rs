@@ -1,0 +1,225 @@
+//! `mounts[]` and the root file system: config.md, "Mounts" and "Root".
+
+use std::path::{Path, PathBuf};
+
+use super::options::{Bind, Options, Parameter, Propagation};
+use crate::error::{Doing, Result, invalid, unsupported};
+use crate::rootpath::InRootfs;
+use crate::spec::oci::Mount;
+use crate::sys::mount::{Depth, MountAttr, attr};
+
+/// One entry of `mounts[]`, ready to be performed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MountStep {
+    /// Its place in `mounts[]`, for messages.
+    pub index: usize,
+    /// Where in the container.
+    pub at: InRootfs,
+    /// What is mounted there.
+    pub source: Source,
+    /// For the mount itself.
+    pub attr: MountAttr,
+    /// For the mount and all below it.
+    pub attr_below: MountAttr,
+    /// Applied in this order.
+    pub propagation: Vec<Propagation>,
+}
+
+/// What a mount shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A file system of its own.
+    Fresh(Fresh),
+    /// A file or directory of the host.
+    Bind {
+        /// Absolute, on the host.
+        from: PathBuf,
+        /// With what is mounted below it, or not.
+        depth: Depth,
+    },
+    /// The container's own cgroup, of the tree that the host has (no cgroup namespace).
+    OwnCgroup,
+    /// Nothing new: the attributes of what is there already change.
+    Remount,
+}
+
+/// A file system to be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fresh {
+    /// As in filesystems(5).
+    pub fstype: String,
+    /// What mountinfo shows as source; a device for file systems that need one.
+    pub name: Option<String>,
+    /// The file system's parameters.
+    pub parameters: Vec<Parameter>,
+    /// It begins with a copy of what it covers: `tmpcopyup`.
+    pub copy_up: bool,
+}
+
+impl std::fmt::Display for MountStep {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "mounts[{}] {}", self.index, self.at)
+    }
+}
+
+/// What the mounts depend on besides themselves.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    /// The bundle: relative sources start here.
+    pub bundle: &'a Path,
+    /// Whether the container sees the cgroup tree from its own cgroup namespace.
+    pub own_cgroup_namespace: bool,
+}
+
+/// Plans all of `mounts[]`, in their order.
+pub fn plan(mounts: &[Mount], context: Context<'_>) -> Result<Vec<MountStep>> {
+    let step = |(index, mount): (usize, &Mount)| {
+        one(index, mount, context).doing(|| format!("mounts[{index}] {}", mount.destination().display()))
+    };
+    mounts.iter().enumerate().map(step).collect()
+}
+
+fn one(index: usize, mount: &Mount, context: Context<'_>) -> Result<MountStep> {
+    let at = InRootfs::new(mount.destination())?;
+    if at.name().is_none() {
+        return Err(invalid(
+            "the destination is the container's root, which linux.rootfsPropagation and root are for",
+        ));
+    }
+    refuse_over_proc(&at, mount)?;
+    if mount.uid_mappings().is_some() || mount.gid_mappings().is_some() {
+        return Err(unsupported("uidMappings and gidMappings of a mount are not supported yet"));
+    }
+    let options = Options::parse(mount.options().as_deref().unwrap_or_default())?;
+    let source = source(mount, &options, context)?;
+    let mut attr = options.attr;
+    if let Source::OwnCgroup = source {
+        // The host's tree: the attributes of its own mount stay, and these come on top.
+        attr.set |= attr::NOSUID | attr::NODEV | attr::NOEXEC;
+    }
+    let propagation = match options.propagation.is_empty() {
+        // A detached copy of a shared mount is still shared with it: what the container mounts below
+        // would show up on the host.
+        true if matches!(source, Source::Bind { .. } | Source::OwnCgroup) => vec![Propagation::NONE],
+        _ => options.propagation,
+    };
+    Ok(MountStep { index, at, source, attr, attr_below: options.attr_below, propagation })
+}
+
+/// Below /proc only files that tell about the machine may be covered: a label or sysctl written through a
+/// covered file would go elsewhere (CVE-2019-16884, CVE-2025-52881).
+fn refuse_over_proc(at: &InRootfs, mount: &Mount) -> Result<()> {
+    const HARMLESS: [&str; 10] = [
+        "/proc/cpuinfo",
+        "/proc/diskstats",
+        "/proc/meminfo",
+        "/proc/stat",
+        "/proc/swaps",
+        "/proc/uptime",
+        "/proc/loadavg",
+        "/proc/slabinfo",
+        "/proc/sys/kernel/ns_last_pid",
+        "/proc/sys/crypto/fips_enabled",
+    ];
+    let is_proc = mount.typ().as_deref() == Some("proc");
+    let remount = mount.options().as_ref().is_some_and(|o| o.iter().any(|w| w == "remount"));
+    let proc_itself = at.is("/proc") && (is_proc || remount || binds_host_proc(mount));
+    if !at.is_in("/proc") || proc_itself || HARMLESS.iter().any(|path| at.is(path)) {
+        return Ok(());
+    }
+    Err(invalid(
+        "a mount in /proc could redirect what is written there: only a proc file system may be at /proc",
+    ))
+}
+
+/// The host's /proc at the container's: what containers in the host's pid namespace do.
+fn binds_host_proc(mount: &Mount) -> bool {
+    mount.source().as_deref() == Some(Path::new("/proc"))
+}
+
+fn source(mount: &Mount, options: &Options, context: Context<'_>) -> Result<Source> {
+    let fstype = mount.typ().as_deref().unwrap_or_default();
+    if options.remount {
+        return Ok(Source::Remount);
+    }
+    if let Some(bind) = options.bind.or_else(|| (fstype == "bind").then_some(Bind::Top)) {
+        return bind_source(mount, bind, context);
+    }
+    match fstype {
+        "" | "none" => Err(invalid("neither a file system type nor the option bind or rbind")),
+        "cgroup" | "cgroup2" if !context.own_cgroup_namespace => Ok(Source::OwnCgroup),
+        _ if options.copy_up && fstype != "tmpfs" => Err(invalid("tmpcopyup is for a tmpfs")),
+        _ => Ok(fresh_source(mount, options, fstype)),
+    }
+}
+
+fn bind_source(mount: &Mount, bind: Bind, context: Context<'_>) -> Result<Source> {
+    let from = mount.source().as_deref().filter(|s| !s.as_os_str().is_empty());
+    let from = from.ok_or_else(|| invalid("a bind mount needs a source"))?;
+    // Superblock flags and the file system's own parameters can't change for one mount of many: they mean
+    // nothing here, as they mean nothing to mount(2).
+    let depth = match bind {
+        Bind::Top => Depth::Top,
+        Bind::Recursive => Depth::Recursive,
+    };
+    Ok(Source::Bind { from: context.bundle.join(from), depth })
+}
+
+fn fresh_source(mount: &Mount, options: &Options, fstype: &str) -> Source {
+    let mut parameters = options.parameters.clone();
+    // "newinstance" is all that devpts has done since Linux 4.7; the new mount API does not know the word.
+    parameters.retain(|p| !(fstype == "devpts" && p.key == "newinstance"));
+    // A read-only device can only be mounted read-only as a whole. Kernel file systems have one superblock
+    // for many mounts, which must not become read-only for all.
+    let shared = ["proc", "sysfs", "cgroup", "cgroup2", "mqueue", "devpts"].contains(&fstype);
+    if options.attr.set & attr::RDONLY != 0 && !shared {
+        parameters.push(Parameter { key: "ro".into(), value: None });
+    }
+    let name = mount.source().as_ref().map(|s| s.to_string_lossy().into_owned()).filter(|s| !s.is_empty());
+    let fstype = if fstype == "cgroup" { "cgroup2" } else { fstype };
+    Source::Fresh(Fresh { fstype: fstype.to_owned(), name, parameters, copy_up: options.copy_up })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Context, Source, plan};
+    use crate::spec::oci::Mount;
+    use std::path::Path;
+
+    fn planned(json: &str) -> Result<Vec<super::MountStep>, String> {
+        let mounts: Vec<Mount> = serde_json::from_str(json).unwrap();
+        let context = Context { bundle: Path::new("/bundle"), own_cgroup_namespace: true };
+        plan(&mounts, context).map_err(|e| format!("{e:#}"))
+    }
+
+    #[test]
+    fn an_error_names_index_and_destination() {
+        let error =
+            planned(r#"[{"destination":"/a","type":"tmpfs"},{"destination":"/b","options":["bind"]}]"#);
+        assert_eq!(error.unwrap_err(), "mounts[1] /b: a bind mount needs a source");
+    }
+
+    #[test]
+    fn a_relative_bind_source_starts_at_the_bundle() {
+        let steps = planned(r#"[{"destination":"/a","source":"x/y","options":["rbind"]}]"#).unwrap();
+        assert!(matches!(&steps[0].source, Source::Bind { from, .. } if from == Path::new("/bundle/x/y")));
+    }
+
+    #[test]
+    fn a_bind_that_says_nothing_of_propagation_is_private() {
+        let steps = planned(r#"[{"destination":"/a","source":"/x","options":["bind"]}]"#).unwrap();
+        assert_eq!(steps[0].propagation, [super::Propagation::NONE]);
+    }
+
+    #[test]
+    fn mounts_below_proc_are_refused_but_for_harmless_files() {
+        for at in ["/proc/self/attr", "/proc/sys/kernel", "/proc", "/proc/net/dev", "/x/../proc/1"] {
+            assert!(
+                planned(&format!(r#"[{{"destination":"{at}","source":"/x","options":["bind"]}}]"#)).is_err(),
+                "{at}"
+            );
+        }
+        assert!(planned(r#"[{"destination":"/proc/uptime","source":"/x","options":["bind"]}]"#).is_ok());
+        assert!(planned(r#"[{"destination":"/proc","type":"proc","source":"proc"}]"#).is_ok());
+    }
+}

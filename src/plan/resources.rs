@@ -1,0 +1,278 @@
+//! `linux.resources` as files of cgroup v2: config-linux.md, "Control groups", and the kernel's
+//! cgroup-v2.rst. What has no file there, or none yet here, is refused by name: a limit that is asked
+//! for is never silently left out.
+
+use std::path::{Component, Path, PathBuf};
+
+use crate::error::{Doing, Result, invalid, unsupported};
+use crate::spec::oci::{Linux, LinuxCpu, LinuxMemory, LinuxResources};
+
+/// The container's cgroup.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CgroupPlan {
+    /// Relative to the root of the cgroup2 tree.
+    pub path: PathBuf,
+    /// Done before the container's first process enters it.
+    pub writes: Vec<Write>,
+    /// The device program; each u64 is one instruction.
+    pub devices: Option<Vec<u64>>,
+}
+
+/// One value for one file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Write {
+    /// The property, for messages.
+    pub property: &'static str,
+    /// The controller that has the file.
+    pub controller: String,
+    /// Such as `memory.max`.
+    pub file: String,
+    /// What is written.
+    pub value: String,
+}
+
+impl Write {
+    /// Whether it says that there shall be none.
+    pub fn is_no_limit(&self) -> bool {
+        self.value == "max"
+    }
+}
+
+/// Plans `linux.cgroupsPath` and `linux.resources`.
+pub fn plan(linux: &Linux, id: &str) -> Result<CgroupPlan> {
+    let path = path(linux.cgroups_path().as_deref(), id).doing(|| "linux.cgroupsPath")?;
+    let writes = linux.resources().as_ref().map(writes).transpose()?;
+    Ok(CgroupPlan { path, writes: writes.unwrap_or_default(), devices: super::devices::program(linux)? })
+}
+
+/// Absolute paths start at the root of the tree; relative ones and the default are in `minidocker-oci`.
+fn path(given: Option<&Path>, id: &str) -> Result<PathBuf> {
+    const HOME: &str = "minidocker-oci";
+    let given = match given.filter(|path| !path.as_os_str().is_empty()) {
+        None => return Ok(Path::new(HOME).join(id)),
+        Some(path) if path.is_absolute() => path.to_owned(),
+        Some(path) if path.to_string_lossy().split(':').count() == 3 => {
+            return Err(unsupported(format!("{path:?} is for the systemd driver, which is not there yet")));
+        }
+        Some(path) => Path::new("/").join(HOME).join(path),
+    };
+    let mut clean = PathBuf::new();
+    for component in given.components() {
+        match component {
+            Component::Normal(name) => clean.push(name),
+            Component::RootDir | Component::CurDir => {}
+            Component::ParentDir | Component::Prefix(_) => {
+                return Err(invalid(format!("{given:?} has a \"..\"")));
+            }
+        }
+    }
+    match clean.as_os_str().is_empty() {
+        true => Err(invalid(format!("{given:?} is the root of the tree, which is everybody's"))),
+        false if given.to_string_lossy().contains('\0') => Err(invalid(format!("{given:?} has a NUL byte"))),
+        false => Ok(clean),
+    }
+}
+
+fn writes(resources: &LinuxResources) -> Result<Vec<Write>> {
+    refuse_what_is_not_there_yet(resources)?;
+    let mut writes = Vec::new();
+    if let Some(pids) = resources.pids() {
+        // 0 is a limit, negative is none.
+        writes.push(write("pids.limit", "pids.max", limit(pids.limit())));
+    }
+    if let Some(memory) = resources.memory() {
+        memory_writes(memory, &mut writes)?;
+    }
+    if let Some(cpu) = resources.cpu() {
+        cpu_writes(cpu, &mut writes)?;
+    }
+    for (file, value) in resources.unified().iter().flatten() {
+        writes.push(unified(file, value)?);
+    }
+    writes.sort_by(|a, b| a.file.cmp(&b.file));
+    Ok(writes)
+}
+
+fn write(property: &'static str, file: &str, value: impl Into<String>) -> Write {
+    let controller = file.split('.').next().unwrap_or_default().to_owned();
+    Write { property, controller, file: file.to_owned(), value: value.into() }
+}
+
+fn limit(value: i64) -> String {
+    if value < 0 { "max".to_owned() } else { value.to_string() }
+}
+
+fn refuse_what_is_not_there_yet(resources: &LinuxResources) -> Result<()> {
+    let block_io = resources.block_io().as_ref().is_some_and(|io| {
+        io.weight().is_some()
+            || io.leaf_weight().is_some()
+            || [
+                io.throttle_read_bps_device(),
+                io.throttle_write_bps_device(),
+                io.throttle_read_iops_device(),
+                io.throttle_write_iops_device(),
+            ]
+            .iter()
+            .any(|d| d.as_ref().is_some_and(|d| !d.is_empty()))
+            || io.weight_device().as_ref().is_some_and(|d| !d.is_empty())
+    });
+    let network = resources.network().as_ref().is_some_and(|n| {
+        n.class_id().is_some_and(|id| id != 0) || n.priorities().as_ref().is_some_and(|p| !p.is_empty())
+    });
+    let later = [
+        ("linux.resources.blockIO: controller io is not supported yet", block_io),
+        (
+            "linux.resources.hugepageLimits: controller hugetlb is not supported yet",
+            resources.hugepage_limits().as_ref().is_some_and(|l| !l.is_empty()),
+        ),
+        (
+            "linux.resources.rdma: controller rdma is not supported yet",
+            resources.rdma().as_ref().is_some_and(|r| !r.is_empty()),
+        ),
+        ("linux.resources.network: cgroup v2 has no network controllers", network),
+    ];
+    match later.iter().find(|(_, asked_for)| *asked_for) {
+        Some((message, _)) => Err(unsupported(*message)),
+        None => Ok(()),
+    }
+}
+
+fn memory_writes(memory: &LinuxMemory, writes: &mut Vec<Write>) -> Result<()> {
+    let only_v1 = [
+        ("memory.kernel", memory.kernel().is_some_and(|v| v > 0)),
+        ("memory.kernelTCP", memory.kernel_tcp().is_some_and(|v| v > 0)),
+        ("memory.swappiness", memory.swappiness().is_some()),
+        ("memory.disableOOMKiller", memory.disable_oom_killer() == Some(true)),
+    ];
+    if let Some((property, _)) = only_v1.iter().find(|(_, asked_for)| *asked_for) {
+        return Err(unsupported(format!("linux.resources.{property}: cgroup v2 has nothing like it")));
+    }
+    // Engines write 0 for what they don't limit.
+    let max = memory.limit().filter(|v| *v != 0);
+    if let Some(max) = max {
+        writes.push(write("memory.limit", "memory.max", limit(max)));
+    }
+    if let Some(reservation) = memory.reservation().filter(|v| *v != 0) {
+        writes.push(write("memory.reservation", "memory.low", limit(reservation)));
+    }
+    if let Some(swap) = memory.swap().filter(|v| *v != 0) {
+        writes.push(write("memory.swap", "memory.swap.max", swap_max(swap, max)?));
+    }
+    Ok(())
+}
+
+/// The specification counts memory and swap together, the kernel each for itself.
+fn swap_max(swap: i64, max: Option<i64>) -> Result<String> {
+    match (swap, max) {
+        (swap, _) if swap < 0 => Ok("max".to_owned()),
+        (swap, Some(max)) if max > 0 && swap >= max => Ok((swap - max).to_string()),
+        (_, Some(max)) if max > 0 => {
+            Err(invalid("linux.resources.memory.swap counts memory too and is less than memory.limit"))
+        }
+        _ => Err(invalid("linux.resources.memory.swap counts memory too and needs memory.limit")),
+    }
+}
+
+fn cpu_writes(cpu: &LinuxCpu, writes: &mut Vec<Write>) -> Result<()> {
+    if cpu.realtime_runtime().is_some_and(|v| v != 0) || cpu.realtime_period().is_some_and(|v| v != 0) {
+        return Err(unsupported("linux.resources.cpu.realtimeRuntime: cgroup v2 has nothing like it"));
+    }
+    if let Some(shares) = cpu.shares().filter(|v| *v != 0) {
+        writes.push(write("cpu.shares", "cpu.weight", weight(shares).to_string()));
+    }
+    let (quota, period) = (cpu.quota().filter(|v| *v != 0), cpu.period().filter(|v| *v != 0));
+    if quota.is_some() || period.is_some() {
+        let value = format!("{} {}", limit(quota.unwrap_or(-1)), period.unwrap_or(100_000));
+        writes.push(write("cpu.quota", "cpu.max", value));
+    }
+    if let Some(burst) = cpu.burst() {
+        writes.push(write("cpu.burst", "cpu.max.burst", burst.to_string()));
+    }
+    if let Some(idle) = cpu.idle() {
+        writes.push(write("cpu.idle", "cpu.idle", idle.to_string()));
+    }
+    for (property, file, list) in
+        [("cpu.cpus", "cpuset.cpus", cpu.cpus()), ("cpu.mems", "cpuset.mems", cpu.mems())]
+    {
+        if let Some(list) = list.as_deref().filter(|l| !l.is_empty()) {
+            writes.push(write(property, file, list));
+        }
+    }
+    Ok(())
+}
+
+/// Shares (2..262144) to weight (1..10000) so that the default of one, 1024, is the default of the
+/// other, 100: 10^((l² + 125 l) / 612 - 7 / 34), l the binary logarithm of the shares.
+fn weight(shares: u64) -> u64 {
+    if shares <= 2 {
+        return 1;
+    }
+    if shares >= 262_144 {
+        return 10_000;
+    }
+    #[expect(clippy::cast_precision_loss, reason = "fewer than 2^19 shares")]
+    let l = (shares as f64).log2();
+    let exponent = (l * l + 125.0 * l) / 612.0 - 7.0 / 34.0;
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 1 and 10000")]
+    let weight = 10f64.powf(exponent).ceil() as u64;
+    weight
+}
+
+/// config-linux.md, "Unified": a file of the cgroup, by its own name.
+fn unified(file: &str, value: &str) -> Result<Write> {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
+    let is_file =
+        file.contains('.') && !file.starts_with('.') && !file.contains("..") && file.bytes().all(plain);
+    if !is_file || file.starts_with("cgroup.") {
+        return Err(invalid(format!("linux.resources.unified: {file:?} is not a file of a controller")));
+    }
+    Ok(write("unified", file, value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{path, plan, weight};
+    use std::path::Path;
+
+    fn writes(json: &str) -> Result<Vec<(String, String)>, String> {
+        let linux = serde_json::from_str(&format!(r#"{{"resources":{json}}}"#)).unwrap();
+        let plan = plan(&linux, "c").map_err(|e| format!("{e:#}"))?;
+        Ok(plan.writes.into_iter().map(|w| (w.file, w.value)).collect())
+    }
+
+    #[test]
+    fn paths_stay_in_the_tree() {
+        assert_eq!(path(None, "c").unwrap(), Path::new("minidocker-oci/c"));
+        assert_eq!(path(Some(Path::new("/a//b/.")), "c").unwrap(), Path::new("a/b"));
+        assert_eq!(path(Some(Path::new("a/b")), "c").unwrap(), Path::new("minidocker-oci/a/b"));
+        for bad in ["/", "/a/../../b", "../x", "x:y:z"] {
+            assert!(path(Some(Path::new(bad)), "c").is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_default_share_is_the_default_weight() {
+        assert_eq!([2, 1024, 262_144].map(weight), [1, 100, 10_000]);
+    }
+
+    #[test]
+    fn zero_processes_is_a_limit_and_minus_one_is_none() {
+        assert_eq!(writes(r#"{"pids":{"limit":0}}"#).unwrap(), [("pids.max".into(), "0".into())]);
+        assert_eq!(writes(r#"{"pids":{"limit":-1}}"#).unwrap(), [("pids.max".into(), "max".into())]);
+    }
+
+    #[test]
+    fn swap_is_what_is_left_of_the_sum() {
+        let written = writes(r#"{"memory":{"limit":100,"swap":150}}"#).unwrap();
+        assert_eq!(written[1], ("memory.swap.max".into(), "50".into()));
+        assert!(writes(r#"{"memory":{"limit":100,"swap":50}}"#).is_err());
+    }
+
+    #[test]
+    fn what_is_not_supported_is_refused_by_name() {
+        assert!(writes(r#"{"blockIO":{"weight":10}}"#).unwrap_err().contains("controller io"));
+        assert!(writes(r#"{"memory":{"swappiness":10}}"#).unwrap_err().contains("memory.swappiness"));
+        assert!(writes(r#"{"unified":{"../x":"1"}}"#).is_err());
+        assert!(writes(r#"{"unified":{"cgroup.procs":"1"}}"#).is_err());
+    }
+}
