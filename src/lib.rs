@@ -7,3 +7,4 @@ pub mod proc;
 pub mod rootpath;
 pub mod spec;
 pub mod plan;
+pub mod container;

@@ -1,0 +1,94 @@
+//! Applying limits to a cgroup that has no process yet.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use super::{Cgroup, Tree};
+use crate::error::{Doing, Result, unsupported};
+use crate::plan::resources::{CgroupPlan, Write};
+use crate::sys::fs::{self, Lookup, OFlag};
+use crate::sys::{Call, Errno, bpf};
+
+/// Enables the controllers that the limits need, writes the limits, attaches the device program.
+pub(super) fn apply(tree: &Tree, cgroup: &Cgroup, plan: &CgroupPlan) -> Result<()> {
+    let limited = plan.writes.iter().filter(|write| !write.is_no_limit());
+    let controllers: BTreeSet<&str> = limited.map(|write| write.controller.as_str()).collect();
+    if !controllers.is_empty() {
+        enable(tree, &plan.path, &controllers)?;
+    }
+    for limit in &plan.writes {
+        write(cgroup, limit)?;
+    }
+    if let Some(program) = &plan.devices {
+        let program = bpf::load_device_program(program).doing(|| "linux.resources.devices")?;
+        bpf::attach_device_program(cgroup.dir(), std::os::fd::AsFd::as_fd(&program))
+            .doing(|| "linux.resources.devices")?;
+    }
+    Ok(())
+}
+
+fn write(cgroup: &Cgroup, limit: &Write) -> Result<()> {
+    let what = || format!("linux.resources.{}: controller {}", limit.property, limit.controller);
+    match cgroup.write(&limit.file, &limit.value) {
+        // Where there is no controller there is no limit, either.
+        Err(error) if error.errno == Errno::ENOENT && limit.is_no_limit() => Ok(()),
+        Err(error) if error.errno == Errno::ENOENT => {
+            Err(unsupported(format!("{error}; this kernel has no {}", limit.file))).doing(what)
+        }
+        written => written.doing(what),
+    }
+}
+
+/// A cgroup has the controllers that all above it hand down in cgroup.subtree_control.
+fn enable(tree: &Tree, path: &Path, wanted: &BTreeSet<&str>) -> Result<()> {
+    let parent = path.parent().unwrap_or(Path::new(""));
+    if missing(tree, parent, "cgroup.subtree_control", wanted)?.is_empty() {
+        return Ok(());
+    }
+    let absent = missing(tree, Path::new(""), "cgroup.controllers", wanted)?;
+    if let Some(controller) = absent.first() {
+        return Err(unsupported(format!(
+            "linux.resources: controller {controller} is not in the cgroup2 tree at {:?}; \
+             leave the limit out, or give it to cgroup v2 (kernel parameter cgroup_no_v1={controller})",
+            tree.mounted_at
+        )));
+    }
+    let mut from_root: Vec<&Path> = parent.ancestors().collect();
+    from_root.reverse();
+    for ancestor in from_root {
+        for controller in missing(tree, ancestor, "cgroup.subtree_control", wanted)? {
+            hand_down(tree, ancestor, controller)?;
+        }
+    }
+    Ok(())
+}
+
+fn missing<'a>(tree: &Tree, dir: &Path, file: &str, wanted: &BTreeSet<&'a str>) -> Result<Vec<&'a str>> {
+    let path = dir.join(file);
+    let what = || format!("{:?}", tree.shown(&path));
+    let opened = fs::openat2(&tree.root, &path, OFlag::O_RDONLY, 0, Lookup::Strict)
+        .call(|| "openat2()")
+        .doing(what)?;
+    let text = fs::read_all(opened, 4096).doing(what)?;
+    let text = String::from_utf8_lossy(&text).into_owned();
+    let has: BTreeSet<&str> = text.split_whitespace().collect();
+    Ok(wanted.iter().copied().filter(|c| !has.contains(c)).collect())
+}
+
+fn hand_down(tree: &Tree, dir: &Path, controller: &str) -> Result<()> {
+    let path = dir.join("cgroup.subtree_control");
+    let what = || format!("enabling controller {controller} in {:?}", tree.shown(&path));
+    let file = fs::openat2(&tree.root, &path, OFlag::O_WRONLY, 0, Lookup::Strict)
+        .call(|| "openat2()")
+        .doing(what)?;
+    match fs::write_all(file, format!("+{controller}").as_bytes()) {
+        Err(error) if error.errno == Errno::EBUSY => {
+            Err(unsupported(format!("{error}; that cgroup has processes of its own: move them to one below")))
+                .doing(what)
+        }
+        Err(error) if error.errno == Errno::ENOENT => {
+            Err(unsupported(format!("{error}; the cgroup above does not hand it down"))).doing(what)
+        }
+        written => written.doing(what),
+    }
+}

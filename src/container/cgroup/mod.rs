@@ -1,0 +1,224 @@
+//! The container's cgroup in the cgroup2 tree: cgroups(7), the kernel's cgroup-v2.rst.
+//!
+//! cgroups-rs has no CLONE_INTO_CGROUP, no device program and no errors that name the file, so this
+//! part is ours. Every file is reached below the tree's root by descriptor (openat2, no links, same mount).
+
+mod limits;
+mod removal;
+
+use std::ffi::OsStr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use nix::sys::stat::{Mode, mkdirat};
+use nix::sys::statfs::CGROUP2_SUPER_MAGIC;
+use nix::unistd::Pid;
+
+use crate::error::{Doing, Kind, Result, failure};
+use crate::plan::resources::CgroupPlan;
+use crate::spec::record::CgroupRecord;
+use crate::sys::fs::{self, Lookup, OFlag};
+use crate::sys::mount::{self, Depth};
+use crate::sys::{Call, Errno, SysError};
+
+/// Where a cgroup2 tree is mounted: on its own, or beside v1 controllers.
+const USUAL: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
+/// The part of the tree that is this program's own: removed when nothing is in it.
+const HOME: &str = "minidocker-oci";
+
+/// The host's cgroup2 tree.
+#[derive(Debug)]
+pub struct Tree {
+    root: OwnedFd,
+    mounted_at: PathBuf,
+}
+
+/// A cgroup, open.
+#[derive(Debug)]
+pub struct Cgroup {
+    dir: OwnedFd,
+    record: CgroupRecord,
+}
+
+impl Tree {
+    /// Finds the tree at its usual places, else in this process's mounts.
+    pub fn find() -> Result<Self> {
+        let usual = USUAL.iter().find_map(|path| Self::at(Path::new(path)));
+        usual.or_else(|| mounted().and_then(|path| Self::at(&path))).ok_or_else(|| {
+            let text = "no cgroup2 file system is mounted; mount one at /sys/fs/cgroup (boot with systemd.unified_cgroup_hierarchy=1)";
+            failure(Kind::Unsupported, text)
+        })
+    }
+
+    fn at(path: &Path) -> Option<Self> {
+        let root = fs::open(path, OFlag::O_PATH | OFlag::O_DIRECTORY).ok()?;
+        fs::is_on(&root, CGROUP2_SUPER_MAGIC).then(|| Self { root, mounted_at: path.to_owned() })
+    }
+
+    fn open_dir(&self, path: &Path) -> nix::Result<OwnedFd> {
+        let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+        fs::openat2(&self.root, path, OFlag::O_RDONLY | OFlag::O_DIRECTORY, 0, Lookup::Strict)
+    }
+
+    fn shown(&self, path: &Path) -> PathBuf {
+        self.mounted_at.join(path)
+    }
+
+    /// What will have been made once this cgroup is there: for the record that precedes it.
+    pub fn intend(&self, path: &Path) -> Result<CgroupRecord> {
+        let mut made = 0;
+        for ancestor in path.ancestors() {
+            match self.open_dir(ancestor) {
+                Err(Errno::ENOENT) => made += 1,
+                opened => {
+                    opened.call(|| format!("openat2({:?})", self.shown(ancestor)))?;
+                    break;
+                }
+            }
+        }
+        // The part that is this program's own goes with whoever leaves it last.
+        let all = path.components().count();
+        let made = if made > 0 && path.starts_with(HOME) { all } else { made };
+        Ok(CgroupRecord { path: path.to_owned(), made, taken: false })
+    }
+
+    /// Makes the cgroup and applies its limits, before any process is in it. What it has made it removes
+    /// again if a limit can't be applied.
+    pub fn make(&self, intended: CgroupRecord, plan: &CgroupPlan) -> Result<Cgroup> {
+        let what = || format!("cgroup {:?}", self.shown(&plan.path));
+        let existed = self.make_dirs(&intended.path).doing(what)?;
+        let dir = self.open_dir(&intended.path).call(|| "openat2()").doing(what)?;
+        let made = if existed { 0 } else { intended.made.max(1) };
+        let cgroup = Cgroup { dir, record: CgroupRecord { made, taken: existed, ..intended } };
+        let applied = cgroup.check_fit(existed).and_then(|()| limits::apply(self, &cgroup, plan)).doing(what);
+        if applied.is_err() {
+            crate::error::best_effort("remove the cgroup again", cgroup.remove(self));
+        }
+        applied.map(|()| cgroup)
+    }
+
+    /// Whether the cgroup existed before. A parent may vanish meanwhile, as other containers leave it:
+    /// then it starts over.
+    fn make_dirs(&self, path: &Path) -> Result<bool> {
+        const TRIES: u32 = 64;
+        let mut outcome = Err(Errno::ENOENT);
+        for _ in 0..TRIES {
+            outcome = mkdirat(&self.root, path, Mode::from_bits_truncate(0o755));
+            match outcome {
+                Err(Errno::EEXIST) => return Ok(true),
+                Err(Errno::ENOENT) => self.make_ancestors(path)?,
+                _ => break,
+            }
+        }
+        outcome.call(|| "mkdirat()").map(|()| false).map_err(explain_mkdir)
+    }
+
+    fn make_ancestors(&self, path: &Path) -> Result<()> {
+        let mut ancestors: Vec<&Path> =
+            path.ancestors().skip(1).filter(|p| !p.as_os_str().is_empty()).collect();
+        ancestors.reverse();
+        for ancestor in ancestors {
+            match mkdirat(&self.root, ancestor, Mode::from_bits_truncate(0o755)) {
+                Ok(()) | Err(Errno::EEXIST | Errno::ENOENT) => {}
+                failed => failed.call(|| format!("mkdirat({:?})", self.shown(ancestor)))?,
+            }
+        }
+        Ok(())
+    }
+
+    /// A detached mount of a cgroup: open_tree(2).
+    pub fn clone_mount(&self, record: &CgroupRecord) -> Result<OwnedFd, SysError> {
+        mount::clone_path(&self.shown(&record.path), Depth::Top)
+    }
+
+    /// The cgroup of a record; `None` if it is gone.
+    pub fn open(&self, record: &CgroupRecord) -> Result<Option<Cgroup>> {
+        match self.open_dir(&record.path) {
+            Err(Errno::ENOENT | Errno::ENODEV) => Ok(None),
+            opened => {
+                let dir = opened.call(|| format!("openat2({:?})", self.shown(&record.path)))?;
+                Ok(Some(Cgroup { dir, record: record.clone() }))
+            }
+        }
+    }
+}
+
+fn explain_mkdir(error: SysError) -> anyhow::Error {
+    let hint = match error.errno {
+        Errno::EAGAIN => "; a cgroup.max.descendants or cgroup.max.depth above it is reached",
+        Errno::ENOSPC => "; the kernel has no cgroup ids left",
+        Errno::EROFS => "; the cgroup2 tree is mounted read-only",
+        Errno::EACCES | Errno::EPERM => "; this part of the tree is not delegated to this user",
+        _ => "",
+    };
+    SysError { call: format!("{}{hint}", error.call), ..error }.into()
+}
+
+/// proc_pid_mountinfo(5): the first mount of type cgroup2.
+fn mounted() -> Option<PathBuf> {
+    let file = fs::open("/proc/self/mountinfo", OFlag::O_RDONLY).ok()?;
+    let text = fs::read_all(file, 64 << 20).ok()?;
+    let line = |line: &str| {
+        let (left, right) = line.split_once(" - ")?;
+        let at = left.split(' ').nth(4)?;
+        right.starts_with("cgroup2 ").then(|| PathBuf::from(at.replace("\\040", " ")))
+    };
+    String::from_utf8_lossy(&text).lines().find_map(line)
+}
+
+impl Cgroup {
+    /// Its descriptor, for CLONE_INTO_CGROUP.
+    pub fn dir(&self) -> BorrowedFd<'_> {
+        self.dir.as_fd()
+    }
+
+    /// Where it is, and what of it has been made.
+    pub fn record(&self) -> &CgroupRecord {
+        &self.record
+    }
+
+    /// config-linux.md, "Cgroups": one that is in use or frozen is refused.
+    fn check_fit(&self, existed: bool) -> Result<()> {
+        if !existed {
+            return Ok(());
+        }
+        let events = self.read("cgroup.events")?;
+        let busy = |key: &str| events.lines().any(|line| line == format!("{key} 1"));
+        match (busy("populated"), busy("frozen")) {
+            (true, _) => Err(failure(Kind::Invalid, "container's cgroup is not empty")),
+            (_, true) => Err(failure(Kind::Invalid, "container's cgroup is frozen")),
+            _ => Ok(()),
+        }
+    }
+
+    fn file(&self, name: &str, flags: OFlag) -> nix::Result<OwnedFd> {
+        fs::openat2(&self.dir, OsStr::new(name), flags, 0, Lookup::Strict)
+    }
+
+    fn read(&self, name: &str) -> Result<String> {
+        let file = self.file(name, OFlag::O_RDONLY).call(|| format!("openat2({name:?})"))?;
+        let bytes = fs::read_all(file, 16 << 20).doing(|| name.to_owned())?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    fn write(&self, name: &str, value: &str) -> Result<(), SysError> {
+        let file = self.file(name, OFlag::O_WRONLY).call(|| format!("openat2({name:?})"))?;
+        fs::write_all(file, value.as_bytes())
+            .map_err(|e| SysError { call: format!("{name}: {}", e.call), ..e })
+    }
+
+    /// Every process in it and below it that this pid namespace sees.
+    pub fn processes(&self) -> Result<Vec<Pid>> {
+        let mut pids = Vec::new();
+        removal::each_below(self.dir(), &mut |dir| {
+            let file = fs::openat2(dir, "cgroup.procs", OFlag::O_RDONLY, 0, Lookup::Strict)
+                .call(|| "openat2(\"cgroup.procs\")")?;
+            let text = fs::read_all(file, 16 << 20)?;
+            pids.extend(
+                String::from_utf8_lossy(&text).lines().filter_map(|l| l.parse().ok()).map(Pid::from_raw),
+            );
+            Ok(())
+        })?;
+        Ok(pids)
+    }
+}

@@ -1,0 +1,67 @@
+//! The end of a container: runtime.md, "Delete", and lifecycle step 12 wherever it is reached from.
+
+use std::time::Duration;
+
+use nix::mount::{MntFlags, umount2};
+
+use super::cgroup::{Cgroup, Tree};
+use super::hooks;
+use super::process::Alive;
+use super::store::{Entry, Store};
+use crate::error::{Doing, Kind, Result, best_effort, failure};
+use crate::proc::Proc;
+use crate::spec::oci::ContainerState;
+use crate::spec::record::Record;
+use crate::sys::{Call, Errno};
+
+/// How long a killed process may take to end.
+pub const DEADLINE: Duration = Duration::from_secs(10);
+
+/// Kills what is left of the container, removes everything that `create` made, runs the poststop hooks
+/// and forgets it. Until all is gone the state directory stays, so that it can be tried again.
+pub fn destroy(store: &Store, entry: Entry, record: &Record) -> Result<()> {
+    let proc = Proc::open()?;
+    let this_boot = proc.boot_id()? == record.boot_id;
+    let alive = match record.process.filter(|_| this_boot) {
+        Some(process) => Alive::find(&proc, process)?,
+        None => None,
+    };
+    // Of another boot there is no process left, and what is at its cgroup's place now is somebody else's.
+    if this_boot {
+        kill(alive.as_ref(), record)?;
+    }
+    if let Some(rootfs) = record.shared_mounts.as_ref().filter(|_| this_boot) {
+        match umount2(rootfs, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW) {
+            // Already taken away, or never come so far.
+            Err(Errno::EINVAL | Errno::ENOENT) => {}
+            done => done.call(|| format!("umount2({rootfs:?}, MNT_DETACH)"))?,
+        }
+    }
+    let state = record.hook_state(ContainerState::Stopped, None);
+    hooks::run_all("poststop", &record.hooks.poststop, &state, &record.bundle);
+    entry.remove(store)
+}
+
+fn kill(alive: Option<&Alive>, record: &Record) -> Result<()> {
+    let tree = Tree::find()?;
+    // One that was there before `create` is somebody else's.
+    let cgroup = if record.cgroup.is_ours() { tree.open(&record.cgroup)? } else { None };
+    if let Some(alive) = alive {
+        best_effort("kill the container's process", alive.signal(libc::SIGKILL));
+    }
+    if let Some(cgroup) = &cgroup {
+        cgroup.kill()?;
+    }
+    if let Some(alive) = alive {
+        if !alive.wait(DEADLINE)? {
+            let text = format!("process {} does not end; the container is kept, try again", alive.pid);
+            return Err(failure(Kind::System, text));
+        }
+    }
+    cgroup.map_or(Ok(()), |cgroup| remove_cgroup(&tree, &cgroup).doing(|| format!("container {}", record.id)))
+}
+
+fn remove_cgroup(tree: &Tree, cgroup: &Cgroup) -> Result<()> {
+    cgroup.wait_empty(DEADLINE)?;
+    cgroup.remove(tree)
+}

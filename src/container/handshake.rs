@@ -1,0 +1,221 @@
+//! What init says to the host while a container is born. Each message but the last is answered by [`Done`],
+//! when the host has done what it is for, or by the end of the link.
+//!
+//! ```text
+//! init                             host
+//!  |  MapIds                        |
+//!  |------------------------------->|   /proc/PID/uid_map, gid_map; hard limits
+//!  |  RunHostHooks                  |
+//!  |------------------------------->|   prestart, createRuntime
+//!  |  OfferTerminal + fd            |
+//!  |------------------------------->|   to the console socket, or kept by `run`
+//!  |  Ready                         |
+//!  |------------------------------->|   the record is complete
+//!  |  closes the link, waits at its gate (create), or Go (run)
+//!  |------------------------------->|
+//! ```
+//!
+//! At any point init can say [`Message::Failed`] instead and end.
+
+use std::io::{IoSlice, IoSliceMut};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+
+use nix::sys::socket::{
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, sendmsg,
+    socketpair,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Failure, Kind, Result, failure, kind_of};
+use crate::sys::last_calls::FAILURE_MARK;
+use crate::sys::{Call, Errno, retry_eintr};
+
+/// What init says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Message {
+    /// The helper's, on a link of its own: init's pid in the host's pid namespace. Its pidfd comes along.
+    Born(i32),
+    /// Write my id maps, and what else only the host can.
+    MapIds,
+    /// Run prestart and createRuntime: the mounts are there.
+    RunHostHooks,
+    /// Take the terminal's master, which comes along.
+    OfferTerminal,
+    /// Everything that `create` has to do in the container is done.
+    Ready,
+    /// It can't be done, and init is ending.
+    Failed(Report),
+}
+
+/// What the host answers to each of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Done;
+
+/// What `start` says at the gate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Go;
+
+/// An error on its way from one process to the other.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    kind: Kind,
+    text: String,
+    /// What to add if errno turns out to be ENOEXEC.
+    if_no_program: Option<String>,
+}
+
+impl Report {
+    /// What an error about something would say, its errno not known yet.
+    pub fn ahead(what: &str, if_no_program: Option<String>) -> Self {
+        Self { kind: Kind::System, text: what.to_owned(), if_no_program }
+    }
+
+    /// With the errno that it turned out to be.
+    fn with(self, errno: Errno) -> anyhow::Error {
+        let mut text = format!("{}: {}", self.text, errno.desc().to_lowercase());
+        if let Some(reason) = self.if_no_program.filter(|_| errno == Errno::ENOEXEC) {
+            text = format!("{text}: {reason}");
+        }
+        failure(self.kind, text)
+    }
+}
+
+impl From<&anyhow::Error> for Report {
+    fn from(error: &anyhow::Error) -> Self {
+        Self { kind: kind_of(error), text: format!("{error:#}"), if_no_program: None }
+    }
+}
+
+impl From<Report> for anyhow::Error {
+    fn from(report: Report) -> Self {
+        Failure { kind: report.kind, text: report.text }.into()
+    }
+}
+
+/// One end of the link between host and init: whole messages, in order, and its end is seen.
+#[derive(Debug)]
+pub struct Link(OwnedFd);
+
+/// Larger than any message; an error's text is cut to fit.
+const LARGEST: usize = 64 << 10;
+const LONGEST_TEXT: usize = 32 << 10;
+
+impl Link {
+    /// Both ends.
+    pub fn pair() -> Result<(Self, Self)> {
+        let (a, b) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
+            .call(|| "socketpair(AF_UNIX, SOCK_SEQPACKET)")?;
+        Ok((Self(a), Self(b)))
+    }
+
+    /// The link over a connection that is there already.
+    pub fn over(socket: OwnedFd) -> Self {
+        Self(socket)
+    }
+
+    /// Its descriptor, for good.
+    pub fn into_fd(self) -> OwnedFd {
+        self.0
+    }
+
+    /// Its descriptor.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        std::os::fd::AsFd::as_fd(&self.0)
+    }
+
+    /// Init's side: says something that the host has to do something for, and waits until it is done.
+    pub fn ask(&self, message: &Message, fd: Option<BorrowedFd<'_>>) -> Result<()> {
+        self.send(message, fd)?;
+        match self.receive::<Done>()? {
+            Some(_) => Ok(()),
+            None => Err(failure(Kind::System, "the host side has ended")),
+        }
+    }
+
+    /// Init's side: the last words. Whether anybody hears them is not init's concern.
+    pub fn report(&self, error: &anyhow::Error) {
+        let mut report = Report::from(error);
+        let mut end = report.text.len().min(LONGEST_TEXT);
+        while !report.text.is_char_boundary(end) {
+            end -= 1;
+        }
+        report.text.truncate(end);
+        drop(self.send(&Message::Failed(report), None));
+    }
+
+    /// Sends one message.
+    pub fn send<M: Serialize>(&self, message: &M, fd: Option<BorrowedFd<'_>>) -> Result<()> {
+        let bytes = serde_json::to_vec(message)?;
+        send(self.fd(), &bytes, fd)
+    }
+
+    /// What the other side has said before it ended, as an error, if it has.
+    pub fn last_words(&self) -> Option<anyhow::Error> {
+        loop {
+            match self.receive::<Message>() {
+                Ok(Some(Message::Failed(report))) => return Some(report.into()),
+                Ok(Some(_)) => {}
+                Ok(None) => return None,
+                Err(error) => return Some(error),
+            }
+        }
+    }
+
+    /// Receives one message; `None` at the end of the link.
+    pub fn receive<M: for<'a> Deserialize<'a>>(&self) -> Result<Option<M>> {
+        self.receive_with_fd().map(|received| received.map(|(message, _)| message))
+    }
+
+    /// Receives one message and the descriptor that came with it.
+    pub fn receive_with_fd<M: for<'a> Deserialize<'a>>(&self) -> Result<Option<(M, Option<OwnedFd>)>> {
+        let mut buffer = vec![0; LARGEST];
+        let (length, fd) = receive(self.fd(), &mut buffer)?;
+        match buffer.get(..length) {
+            None | Some([]) => Ok(None),
+            Some(message) => match message.strip_prefix(&FAILURE_MARK) {
+                Some(failure) => Err(last_words(failure)?),
+                None => Ok(Some((serde_json::from_slice(message)?, fd))),
+            },
+        }
+    }
+}
+
+/// What init says when its program is gone: errno, and the report that was prepared for it.
+fn last_words(message: &[u8]) -> Result<anyhow::Error> {
+    let (errno, report) =
+        message.split_first_chunk().ok_or_else(|| failure(Kind::System, "half a message"))?;
+    let errno = i32::try_from(-i64::from_ne_bytes(*errno)).unwrap_or(0);
+    let report: Report = serde_json::from_slice(report)?;
+    Ok(report.with(Errno::from_raw(errno)))
+}
+
+/// sendmsg(2) of bytes, with a descriptor if there is one. A peer that has gone is EPIPE, no signal.
+pub fn send(socket: BorrowedFd<'_>, bytes: &[u8], fd: Option<BorrowedFd<'_>>) -> Result<()> {
+    let fds: Vec<RawFd> = fd.iter().map(AsRawFd::as_raw_fd).collect();
+    let rights = [ControlMessage::ScmRights(&fds)];
+    let control: &[ControlMessage<'_>] = if fds.is_empty() { &[] } else { &rights };
+    retry_eintr(|| {
+        sendmsg::<()>(socket.as_raw_fd(), &[IoSlice::new(bytes)], control, MsgFlags::MSG_NOSIGNAL, None)
+    })
+    .call(|| format!("sendmsg({} bytes, {} descriptors)", bytes.len(), fds.len()))
+    .map(drop)
+    .map_err(Into::into)
+}
+
+fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<(usize, Option<OwnedFd>)> {
+    let mut control = nix::cmsg_space!([RawFd; 1]);
+    let mut parts = [IoSliceMut::new(&mut *buffer)];
+    let flags = MsgFlags::MSG_CMSG_CLOEXEC;
+    let message = match recvmsg::<()>(socket.as_raw_fd(), &mut parts, Some(&mut control), flags) {
+        // The other side ended with words of ours unread. That is said once, and before its own last words.
+        Err(Errno::ECONNRESET | Errno::EINTR) => return receive(socket, buffer),
+        received => received.call(|| "recvmsg()")?,
+    };
+    let mut fd = None;
+    for control in message.cmsgs().call(|| "recvmsg(): control message")? {
+        if let ControlMessageOwned::ScmRights(fds) = control {
+            fd = fds.first().map(|raw| crate::sys::fs::own(*raw));
+        }
+    }
+    Ok((message.bytes, fd))
+}

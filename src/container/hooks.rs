@@ -1,0 +1,203 @@
+//! Running hooks: config.md, "POSIX-platform Hooks".
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use crate::error::{Doing, Kind, Result, best_effort, failure};
+use crate::spec::oci::{Hook, State};
+use crate::sys::{Call, Errno, process, retry_eintr};
+
+/// How much of a hook's standard error an error quotes: this many bytes of its begin and of its end.
+const QUOTE: usize = 4096;
+/// How long a hook that has ended may leave its standard error open to others before it is not waited for.
+const GRACE: Duration = Duration::from_millis(100);
+
+/// Runs hooks one after the other and stops at the first that fails. `kind` is the configuration's
+/// name for them. A hook without `env` has an empty environment: neither the caller's nor the
+/// container's is its business (CVE-2025-23266).
+pub fn run(kind: &str, hooks: &[Hook], state: &State, cwd: &Path) -> Result<()> {
+    hooks.iter().enumerate().try_for_each(|(index, hook)| one(kind, index, hook, state, cwd))
+}
+
+/// As [`run`], for hooks whose failure does not stop the others: poststop.
+pub fn run_all(kind: &str, hooks: &[Hook], state: &State, cwd: &Path) {
+    for (index, hook) in hooks.iter().enumerate() {
+        best_effort("continuing after", one(kind, index, hook, state, cwd));
+    }
+}
+
+fn one(kind: &str, index: usize, hook: &Hook, state: &State, cwd: &Path) -> Result<()> {
+    let what =
+        || format!("error running {kind} hook #{index}: hooks.{kind}[{index}] {}", hook.path().display());
+    let input = serde_json::to_vec(state).doing(what)?;
+    let began = Instant::now();
+    let deadline =
+        hook.timeout().and_then(|seconds| began.checked_add(Duration::from_secs(seconds.unsigned_abs())));
+    let (status, stderr) = supervise(spawn(hook, cwd).doing(what)?, &input, deadline).doing(what)?;
+    let words = match status {
+        Some(status) if status.success() => return Ok(()),
+        Some(status) => ended(status),
+        None => format!("killed, its timeout of {} s is over", hook.timeout().unwrap_or(0)),
+    };
+    let text = format!("{words} after {} ms{}", began.elapsed().as_millis(), quoted(&stderr));
+    Err(failure(Kind::Hook, text)).doing(what)
+}
+
+fn ended(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exited {code}"),
+        (_, signal) => format!("killed by signal {}", signal.unwrap_or(0)),
+    }
+}
+
+fn spawn(hook: &Hook, cwd: &Path) -> Result<Child> {
+    let mut command = Command::new(hook.path());
+    // args[0] is the name that the hook sees, not its path (execv's argv).
+    if let Some((name, args)) = hook.args().as_deref().and_then(<[String]>::split_first) {
+        command.arg0(name).args(args);
+    }
+    command.env_clear();
+    for variable in hook.env().iter().flatten() {
+        let (key, value) = variable.split_once('=').unwrap_or((variable, ""));
+        command.env(key, value);
+    }
+    // A bundle may be gone by the time of the poststop hooks.
+    let cwd = if nix::sys::stat::stat(cwd).is_ok() { cwd } else { Path::new("/") };
+    process::reset_signals_in(&mut command);
+    command.current_dir(cwd).stdin(Stdio::piped()).stderr(Stdio::piped());
+    command.spawn().map_err(|error| failure(Kind::Hook, format!("execve: {error}")))
+}
+
+/// Feeds a hook its input, keeps what it says on standard error, and waits for its end. No status
+/// means that the deadline was over and it was killed. A hook need not read, and may leave children that
+/// hold its standard error: neither is waited for.
+fn supervise(
+    mut child: Child,
+    input: &[u8],
+    deadline: Option<Instant>,
+) -> Result<(Option<ExitStatus>, Tail)> {
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap_or(i32::MAX));
+    let pidfd = process::pidfd_open(pid)?;
+    let mut stdin = child.stdin.take().map(OwnedFd::from);
+    let mut stderr = child.stderr.take().map(OwnedFd::from);
+    for pipe in [&stdin, &stderr].into_iter().flatten() {
+        nix::fcntl::fcntl(pipe, nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::O_NONBLOCK))
+            .call(|| "fcntl(O_NONBLOCK)")?;
+    }
+    let mut said = Tail::default();
+    let mut left = input;
+    let mut until = deadline;
+    let mut status = None;
+    loop {
+        let ready = wait(&pidfd, stdin.as_ref(), stderr.as_ref(), until)?;
+        if ready.input && !feed(stdin.as_ref(), &mut left) {
+            stdin = None;
+        }
+        if ready.output && !said.take_from(stderr.as_ref()) {
+            stderr = None;
+        }
+        if ready.exited && status.is_none() {
+            status = Some(child.wait().map_err(|e| crate::sys::fs::errno_of(&e)).call(|| "wait4()")?);
+            stdin = None;
+            until = Some(Instant::now() + GRACE);
+        }
+        let over = until.is_some_and(|until| Instant::now() >= until);
+        match status {
+            Some(_) if stderr.is_none() || over || !ready.output => return Ok((status, said)),
+            None if over => {
+                best_effort("kill a hook", process::pidfd_signal(pidfd.as_fd(), libc::SIGKILL));
+                best_effort("reap a hook", child.wait());
+                return Ok((None, said));
+            }
+            _ => {}
+        }
+    }
+}
+
+struct Ready {
+    exited: bool,
+    input: bool,
+    output: bool,
+}
+
+fn wait(
+    pidfd: &OwnedFd,
+    stdin: Option<&OwnedFd>,
+    stderr: Option<&OwnedFd>,
+    until: Option<Instant>,
+) -> Result<Ready> {
+    let timeout = until.map_or(PollTimeout::NONE, |until| {
+        let left = until.saturating_duration_since(Instant::now()) + Duration::from_millis(1);
+        PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
+    });
+    let mut fds = vec![PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
+    fds.extend(stdin.map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLOUT)));
+    fds.extend(stderr.map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN)));
+    retry_eintr(|| poll(&mut fds, timeout)).call(|| "poll()")?;
+    let ready = |index: usize| fds.get(index).is_some_and(|fd| fd.any().unwrap_or(false));
+    let output = 1 + usize::from(stdin.is_some());
+    Ok(Ready {
+        exited: ready(0),
+        input: stdin.is_some() && ready(1),
+        output: stderr.is_some() && ready(output),
+    })
+}
+
+/// Writes what fits; false when there is no more to write or nobody reads.
+fn feed(stdin: Option<&OwnedFd>, left: &mut &[u8]) -> bool {
+    match stdin.map(|fd| nix::unistd::write(fd, left)) {
+        Some(Ok(n)) => {
+            *left = &left[n..];
+            !left.is_empty()
+        }
+        Some(Err(Errno::EAGAIN | Errno::EINTR)) => true,
+        Some(Err(_)) | None => false,
+    }
+}
+
+/// The begin and the end of an output of any length.
+#[derive(Debug, Default)]
+struct Tail {
+    head: Vec<u8>,
+    tail: std::collections::VecDeque<u8>,
+    dropped: usize,
+}
+
+impl Tail {
+    /// False at the end of the output.
+    fn take_from(&mut self, stderr: Option<&OwnedFd>) -> bool {
+        let mut buffer = [0; QUOTE];
+        match stderr.map(|fd| nix::unistd::read(fd, &mut buffer)) {
+            Some(Ok(n)) if n > 0 => {
+                self.add(&buffer[..n]);
+                true
+            }
+            Some(Err(Errno::EAGAIN | Errno::EINTR)) => true,
+            Some(Ok(_) | Err(_)) | None => false,
+        }
+    }
+
+    fn add(&mut self, bytes: &[u8]) {
+        let room = (QUOTE - self.head.len()).min(bytes.len());
+        self.head.extend(&bytes[..room]);
+        self.tail.extend(&bytes[room..]);
+        let excess = self.tail.len().saturating_sub(QUOTE);
+        self.tail.drain(..excess);
+        self.dropped += excess;
+    }
+}
+
+fn quoted(said: &Tail) -> String {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+    let tail: Vec<u8> = said.tail.iter().copied().collect();
+    match (said.head.is_empty(), said.dropped) {
+        (true, _) => String::new(),
+        (false, 0) => format!(": {}", text(&[said.head.as_slice(), &tail].concat())),
+        (false, dropped) => format!(": {} [{dropped} bytes left out] {}", text(&said.head), text(&tail)),
+    }
+}

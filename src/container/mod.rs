@@ -1,0 +1,12 @@
+//! A container between verbs: its id, its state directory, its status, its cgroup, its hooks, and the
+//! words that host and init exchange while it is born.
+
+pub mod cgroup;
+pub mod destruction;
+pub mod handshake;
+pub mod hooks;
+pub mod id;
+pub mod process;
+pub mod seccomp_cache;
+pub mod status;
+pub mod store;

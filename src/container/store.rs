@@ -1,0 +1,263 @@
+//! Where containers are kept: one directory each below the root of the store, on tmpfs.
+//!
+//! Making the directory is the check that the id is free; a lock on it orders the verbs; the record is
+//! replaced by rename. Every file is reached through the directory's descriptor.
+
+use std::ffi::OsStr;
+use std::io::Write;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use nix::fcntl::{Flock, FlockArg};
+use nix::sys::stat::{Mode, mkdirat};
+use nix::unistd::{UnlinkatFlags, unlinkat};
+
+use super::id::ContainerId;
+use crate::error::{Doing, Kind, Result, failure, kind_of};
+use crate::spec::record::{FORM, Record};
+use crate::sys::fs::{self, Lookup, OFlag};
+use crate::sys::{Call, Errno};
+
+const RECORD: &str = "record.json";
+const NEW_RECORD: &str = "record.json.new";
+/// The socket at which init waits.
+pub const GATE: &str = "gate";
+/// Compiled seccomp programs; ids don't begin with a dot.
+pub const CACHE: &str = ".seccomp";
+
+/// The directory that has all containers.
+#[derive(Debug)]
+pub struct Store {
+    path: PathBuf,
+    dir: OwnedFd,
+}
+
+/// One container's directory, locked for as long as this lives.
+#[derive(Debug)]
+pub struct Entry {
+    id: ContainerId,
+    path: PathBuf,
+    dir: Flock<OwnedFd>,
+}
+
+impl Store {
+    /// Opens the store and makes it where it is missing, for its owner alone.
+    pub fn open(path: &Path) -> Result<Self> {
+        let what = || format!("state root {path:?}");
+        let path = std::path::absolute(path).doing(what)?;
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
+        let dir = match fs::open(&path, flags) {
+            Err(error) if error.errno == Errno::ENOENT => {
+                make_all(&path).doing(what)?;
+                fs::open(&path, flags)
+            }
+            opened => opened,
+        };
+        Ok(Self { dir: dir.doing(what)?, path })
+    }
+
+    /// Its descriptor.
+    pub fn dir(&self) -> BorrowedFd<'_> {
+        self.dir.as_fd()
+    }
+
+    /// Takes an id that is free: the directory is new, and locked. Between the two another verb may come
+    /// in: a `delete` that takes the empty directory away, and after it a `create` that makes its own. So
+    /// what is locked in the end is looked at again.
+    pub fn reserve(&self, id: &ContainerId) -> Result<Entry> {
+        const TRIES: u32 = 100;
+        let exists = || failure(Kind::Exists, format!("container {id} already exists"));
+        for _ in 0..TRIES {
+            match mkdirat(&self.dir, id.as_str(), Mode::S_IRWXU) {
+                Err(Errno::EEXIST) => return Err(exists()),
+                made => made.call(|| format!("mkdirat({:?})", self.path.join(id.as_str())))?,
+            }
+            match self.lock(id) {
+                Err(error) if kind_of(&error) == Kind::NotFound => {}
+                Err(error) => {
+                    // Empty, it is nobody's.
+                    crate::error::best_effort(
+                        "remove the directory again",
+                        unlinkat(&self.dir, id.as_str(), UnlinkatFlags::RemoveDir),
+                    );
+                    return Err(error);
+                }
+                Ok(entry) => return if entry.record()?.is_none() { Ok(entry) } else { Err(exists()) },
+            }
+        }
+        Err(failure(
+            Kind::InvalidState,
+            format!("container {id} is deleted again and again while it is created"),
+        ))
+    }
+
+    /// The container of this id, once no other verb is at work on it.
+    pub fn lock(&self, id: &ContainerId) -> Result<Entry> {
+        let dir = self.open_entry(id)?;
+        let dir = flock(dir, FlockArg::LockExclusive)
+            .call(|| format!("flock({:?})", self.path.join(id.as_str())))?;
+        self.entry(id, dir)
+    }
+
+    fn entry(&self, id: &ContainerId, dir: Flock<OwnedFd>) -> Result<Entry> {
+        let entry = Entry { id: id.clone(), path: self.path.join(id.as_str()), dir };
+        // While this waited for the lock, `delete` may have removed the directory.
+        match fs::stat(&*entry.dir)?.st_nlink {
+            0 => Err(not_found(id)),
+            _ => Ok(entry),
+        }
+    }
+
+    /// As [`Self::lock`]; `None` if another verb does not give it up in time. There is no flock(2) with a
+    /// deadline, and a handler for SIGALRM would be worse than looking again every few milliseconds.
+    pub fn lock_within(&self, id: &ContainerId, limit: Duration) -> Result<Option<Entry>> {
+        const PAUSE: Duration = Duration::from_millis(5);
+        let end = Instant::now() + limit;
+        loop {
+            let dir = self.open_entry(id)?;
+            match flock(dir, FlockArg::LockExclusiveNonblock) {
+                Err(Errno::EWOULDBLOCK) if Instant::now() < end => std::thread::sleep(PAUSE),
+                Err(Errno::EWOULDBLOCK) => return Ok(None),
+                locked => {
+                    let dir = locked.call(|| format!("flock({:?})", self.path.join(id.as_str())))?;
+                    return self.entry(id, dir).map(Some);
+                }
+            }
+        }
+    }
+
+    fn open_entry(&self, id: &ContainerId) -> Result<OwnedFd> {
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
+        match fs::openat2(self.dir(), id.as_str(), flags, 0, Lookup::Strict) {
+            Err(Errno::ENOENT) => Err(not_found(id)),
+            opened => Ok(opened.call(|| format!("openat2({:?})", self.path.join(id.as_str())))?),
+        }
+    }
+
+    /// What is recorded of a container, and whether its gate is closed, without waiting for other
+    /// verbs: records are replaced as a whole, so that this one is from some moment just now.
+    pub fn peek(&self, id: &ContainerId) -> Result<(Option<Record>, bool)> {
+        let dir = self.open_entry(id)?;
+        Ok((read_record(dir.as_fd(), id)?, has_gate(dir.as_fd())?))
+    }
+
+    /// All ids, sorted.
+    pub fn ids(&self) -> Result<Vec<ContainerId>> {
+        let what = || format!("state root {:?}", self.path);
+        let again = fs::openat2(self.dir(), ".", OFlag::O_RDONLY | OFlag::O_DIRECTORY, 0, Lookup::Strict)
+            .call(|| "openat2(\".\")")
+            .doing(what)?;
+        let mut dir = nix::dir::Dir::from_fd(again).call(|| "fdopendir()").doing(what)?;
+        let mut ids: Vec<ContainerId> = Vec::new();
+        for entry in dir.iter() {
+            let entry = entry.call(|| "readdir()").doing(what)?;
+            // What has no id's name is not a container's: `.`, `..`, the cache.
+            ids.extend(entry.file_name().to_str().ok().and_then(ContainerId::from_name));
+        }
+        ids.sort();
+        Ok(ids)
+    }
+}
+
+/// flock(2), again for as long as a signal interrupts it.
+fn flock(mut dir: OwnedFd, how: FlockArg) -> nix::Result<Flock<OwnedFd>> {
+    loop {
+        match Flock::lock(dir, how) {
+            Err((again, Errno::EINTR)) => dir = again,
+            done => return done.map_err(|(_, errno)| errno),
+        }
+    }
+}
+
+fn not_found(id: &ContainerId) -> anyhow::Error {
+    // containerd, podman and CRI-O match these words.
+    failure(Kind::NotFound, format!("container {id:?}: container does not exist", id = id.as_str()))
+}
+
+/// The store's directory, mode 0700, and what is missing above it.
+fn make_all(path: &Path) -> Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.recursive(true).create(path).map_err(Into::into)
+}
+
+impl Entry {
+    /// Its descriptor.
+    pub fn dir(&self) -> BorrowedFd<'_> {
+        self.dir.as_fd()
+    }
+
+    /// The record; `None` if `create` was killed before it wrote one.
+    pub fn record(&self) -> Result<Option<Record>> {
+        read_record(self.dir(), &self.id)
+    }
+
+    /// Whether init waits at its gate, or would if it lived.
+    pub fn has_gate(&self) -> Result<bool> {
+        has_gate(self.dir())
+    }
+
+    /// Takes the gate away: from now on the container is running, or has ended.
+    pub fn remove_gate(&self) -> Result<()> {
+        fs::unlink(self.dir(), OsStr::new(GATE)).map_err(Into::into)
+    }
+
+    /// Replaces the record. If that fails, the old one is still there.
+    pub fn save(&self, record: &Record) -> Result<()> {
+        let what = || format!("record {:?}", self.path.join(RECORD));
+        let bytes = serde_json::to_vec(record).doing(what)?;
+        self.write_new(&bytes).doing(what)?;
+        nix::fcntl::renameat(&*self.dir, NEW_RECORD, &*self.dir, RECORD).call(|| "renameat()").doing(what)
+    }
+
+    fn write_new(&self, bytes: &[u8]) -> Result<()> {
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_NOFOLLOW;
+        // One that a killed verb left behind is overwritten: the lock says that nobody else writes.
+        let file = fs::openat2(self.dir(), NEW_RECORD, flags, 0o600, Lookup::Strict)
+            .call(|| format!("openat2({NEW_RECORD:?})"))?;
+        let written =
+            std::fs::File::from(file).write_all(bytes).map_err(|e| fs::errno_of(&e)).call(|| "write()");
+        if written.is_err() {
+            crate::error::best_effort(
+                "remove a half-written record",
+                fs::unlink(self.dir(), OsStr::new(NEW_RECORD)),
+            );
+        }
+        written.map_err(Into::into)
+    }
+
+    /// Removes the container's directory. It needs no new bytes, so that a full disk can't prevent it.
+    pub fn remove(self, store: &Store) -> Result<()> {
+        for name in [GATE, NEW_RECORD, RECORD] {
+            fs::unlink(self.dir(), OsStr::new(name)).doing(|| format!("state directory {:?}", self.path))?;
+        }
+        unlinkat(store.dir(), self.id.as_str(), UnlinkatFlags::RemoveDir)
+            .call(|| format!("rmdir({:?})", self.path))
+            .map_err(Into::into)
+    }
+}
+
+fn has_gate(dir: BorrowedFd<'_>) -> Result<bool> {
+    match nix::sys::stat::fstatat(dir, GATE, nix::fcntl::AtFlags::AT_SYMLINK_NOFOLLOW) {
+        Ok(_) => Ok(true),
+        Err(Errno::ENOENT) => Ok(false),
+        Err(errno) => Err(errno).call(|| format!("fstatat({GATE:?})")).map_err(Into::into),
+    }
+}
+
+fn read_record(dir: BorrowedFd<'_>, id: &ContainerId) -> Result<Option<Record>> {
+    const LARGEST: u64 = 64 << 20;
+    let what = || format!("record of container {id}");
+    let file = match fs::openat2(dir, RECORD, OFlag::O_RDONLY | OFlag::O_NOFOLLOW, 0, Lookup::Strict) {
+        Err(Errno::ENOENT) => return Ok(None),
+        opened => opened.call(|| format!("openat2({RECORD:?})")).doing(what)?,
+    };
+    let bytes = fs::read_all(file, LARGEST).doing(what)?;
+    let record: Record = serde_json::from_slice(&bytes).doing(what)?;
+    match record.form == FORM {
+        true => Ok(Some(record)),
+        false => Err(failure(Kind::Unsupported, format!("form {}, this version reads {FORM}", record.form)))
+            .doing(what),
+    }
+}
