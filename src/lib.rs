@@ -8,3 +8,4 @@ pub mod rootpath;
 pub mod spec;
 pub mod plan;
 pub mod container;
+pub mod init;

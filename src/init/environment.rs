@@ -1,0 +1,70 @@
+//! Runs in: init, after the pivot: what the program is called with.
+
+use std::ffi::CString;
+use std::path::Path;
+
+use super::Inherited;
+use super::program::Program;
+use super::rootfs::Assembled;
+use crate::error::{Result, invalid};
+use crate::rootpath::{InRootfs, Rootfs};
+use crate::sys::fs::{self, OFlag};
+
+/// The image's user database is read as data, and no further than this (CVE-2026-47262).
+const LARGEST_PASSWD: u64 = 10 << 20;
+
+/// The program of the plan with its arguments and environment.
+pub(super) fn of(given: &Inherited<'_>, assembled: &Assembled) -> Result<Program> {
+    let Some(process) = &given.plan.process else {
+        // The specification lets `create` succeed without a process; `start` is then an error.
+        return Ok(Program::none());
+    };
+    let mut env = process.env.clone();
+    if !env.iter().any(|variable| variable.to_bytes().starts_with(b"HOME=")) {
+        let home = home_of(process.uid, &assembled.root).unwrap_or_else(|| "/".to_owned());
+        env.push(CString::new(format!("HOME={home}")).ok().ok_or_else(|| invalid("HOME has a NUL byte"))?);
+    }
+    if given.listening > 0 {
+        // sd_listen_fds(3): the program is process 1 of its pid namespace, or finds itself otherwise.
+        env.push(CString::new(format!("LISTEN_FDS={}", given.listening)).unwrap_or_default());
+        env.push(CString::new(format!("LISTEN_PID={}", nix::unistd::getpid())).unwrap_or_default());
+    }
+    Ok(Program::new(process.args.clone(), env))
+}
+
+/// The home directory that passwd(5) of the image has for a user.
+fn home_of(uid: u32, root: &Rootfs) -> Option<String> {
+    let passwd = InRootfs::new(Path::new("/etc/passwd")).ok()?;
+    // O_NONBLOCK: an image may have a FIFO there (CVE-2024-9676).
+    let file = root.open(&passwd, OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY).ok()?;
+    if fs::file_type(&fs::stat(&file).ok()?) != libc::S_IFREG {
+        return None;
+    }
+    let text = fs::read_all(file, LARGEST_PASSWD).ok()?;
+    home_in(&String::from_utf8_lossy(&text), uid)
+}
+
+fn home_in(passwd: &str, uid: u32) -> Option<String> {
+    let home = |line: &str| {
+        let fields: Vec<&str> = line.split(':').collect();
+        let same = fields.get(2).and_then(|id| id.parse::<u32>().ok()) == Some(uid);
+        same.then(|| fields.get(5).copied().unwrap_or_default())
+            .filter(|home| home.starts_with('/'))
+            .map(str::to_owned)
+    };
+    passwd.lines().find_map(home)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::home_in;
+
+    #[test]
+    fn the_home_of_a_user_is_the_sixth_field_of_the_line_with_the_id() {
+        let passwd = "root:x:0:0:root:/root:/bin/sh\nbad line\nweb:x:33:33::/var/www:\nrel:x:34:34::www:\n";
+        assert_eq!(home_in(passwd, 0).as_deref(), Some("/root"));
+        assert_eq!(home_in(passwd, 33).as_deref(), Some("/var/www"));
+        assert_eq!(home_in(passwd, 34), None);
+        assert_eq!(home_in(passwd, 1), None);
+    }
+}

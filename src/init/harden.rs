@@ -1,0 +1,85 @@
+//! Runs in: init, after the pivot: read-only root, masked and read-only paths.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use super::rootfs::Assembled;
+use crate::error::{Doing, Result, invalid};
+use crate::plan::RootfsPlan;
+use crate::rootpath::{InRootfs, Rootfs};
+use crate::sys::fs;
+use crate::sys::mount::{self, Depth, MountAttr, attr};
+
+/// Applies all of it. A path that is not there is passed over; any other failure is the container's.
+pub(super) fn apply(plan: &RootfsPlan, assembled: &Assembled, null: Option<OwnedFd>) -> Result<()> {
+    let root = &assembled.root;
+    for (index, path) in plan.readonly_paths.iter().enumerate() {
+        make_readonly(root, path).doing(|| format!("linux.readonlyPaths[{index}] {path}"))?;
+    }
+    let mut files = Cover::new(null);
+    let mut dirs = Cover::new(None);
+    for (index, path) in plan.masked.iter().enumerate() {
+        mask(root, path, &mut files, &mut dirs).doing(|| format!("linux.maskedPaths[{index}] {path}"))?;
+    }
+    if plan.readonly {
+        mount::set_attr(root.dir(), Depth::Top, &readonly()).doing(|| "root.readonly")?;
+    }
+    Ok(())
+}
+
+fn readonly() -> MountAttr {
+    MountAttr { set: attr::RDONLY, ..MountAttr::default() }
+}
+
+fn make_readonly(root: &Rootfs, path: &InRootfs) -> Result<()> {
+    let Some(there) = root.find(path)? else {
+        return Ok(());
+    };
+    let copy = mount::clone_fd(there.as_fd(), Depth::Recursive)?;
+    mount::set_attr(copy.as_fd(), Depth::Recursive, &readonly())?;
+    mount::attach(copy.as_fd(), there.as_fd()).map_err(Into::into)
+}
+
+fn mask(root: &Rootfs, path: &InRootfs, files: &mut Cover, dirs: &mut Cover) -> Result<()> {
+    let Some(there) = root.find(path)? else {
+        return Ok(());
+    };
+    match fs::file_type(&fs::stat(&there)?) {
+        libc::S_IFDIR => {
+            if dirs.mount.is_none() {
+                dirs.mount = Some(empty_directory()?);
+            }
+            dirs.over(&there)
+        }
+        _ => files.over(&there),
+    }
+}
+
+/// One file system for all masked directories, however many they are.
+fn empty_directory() -> Result<OwnedFd> {
+    let attrs = attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC;
+    mount::fresh("tmpfs", attrs, |_| Ok(())).map_err(Into::into)
+}
+
+/// A mount that is used many times. Only what is attached can be copied before Linux 6.15: so the first
+/// use attaches it itself.
+struct Cover {
+    mount: Option<OwnedFd>,
+    attached: bool,
+}
+
+impl Cover {
+    fn new(mount: Option<OwnedFd>) -> Self {
+        Self { mount, attached: false }
+    }
+
+    fn over(&mut self, target: &OwnedFd) -> Result<()> {
+        let mount = self.mount.as_ref().ok_or_else(|| invalid("there is nothing to cover it with"))?;
+        if self.attached {
+            let copy = mount::clone_fd(mount.as_fd(), Depth::Top)?;
+            return mount::attach(copy.as_fd(), target.as_fd()).map_err(Into::into);
+        }
+        mount::attach(mount.as_fd(), target.as_fd())?;
+        self.attached = true;
+        Ok(())
+    }
+}

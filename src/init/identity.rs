@@ -1,0 +1,157 @@
+//! Runs in: init, after the pivot: who the program runs as. Everything is assigned, nothing is kept of what
+//! the caller had (CVE-2022-29162).
+
+use super::{Departure, Inherited};
+use std::os::fd::AsFd;
+
+use crate::error::{Doing, Kind, Result, failure};
+use crate::plan::Plan;
+use crate::plan::process::{CapabilitySets, ProcessPlan};
+use crate::plan::seccomp::FilterAt;
+use crate::spec::oci::LinuxNamespaceType;
+use crate::sys::fs;
+use crate::sys::{Call, Errno, SysError, caps, process};
+
+const CAP_SYS_ADMIN: u8 = 21;
+/// linux/magic.h, PIPEFS_MAGIC.
+const PIPEFS: nix::sys::statfs::FsType = nix::sys::statfs::FsType(0x5049_5045);
+
+/// Groups, ids, capabilities, no_new_privs and the current directory.
+pub(super) fn assume(given: &Inherited<'_>) -> Result<()> {
+    let plan = given.plan;
+    let Some(process) = &plan.process else {
+        return Ok(());
+    };
+    let sets = available(process)?;
+    for capability in 0..64 {
+        if sets.bounding & 1 << capability == 0 {
+            match caps::drop_bounding(capability) {
+                // The kernel has no capability of this number, nor any above it.
+                Err(error) if error.errno == Errno::EINVAL => break,
+                dropped => dropped.doing(|| "capabilities.bounding")?,
+            }
+        }
+    }
+    own_pipes(process)?;
+    set_groups(plan, process)?;
+    nix::unistd::setresgid(process.gid.into(), process.gid.into(), process.gid.into())
+        .call(|| format!("setresgid({})", process.gid))
+        .map_err(|error| explain_id(error, "user.gid"))?;
+    // Else the permitted set would be emptied with the change of id; execve clears this.
+    nix::sys::prctl::set_keepcaps(true).call(|| "prctl(PR_SET_KEEPCAPS)")?;
+    nix::unistd::setresuid(process.uid.into(), process.uid.into(), process.uid.into())
+        .call(|| format!("setresuid({})", process.uid))
+        .map_err(|error| explain_id(error, "user.uid"))?;
+    set_capabilities(sets, kept_for_later(given))?;
+    if process.no_new_privileges {
+        nix::sys::prctl::set_no_new_privs().call(|| "prctl(PR_SET_NO_NEW_PRIVS)")?;
+    }
+    enter_directory(process)
+}
+
+/// A program may open /dev/stdout anew, which for a pipe asks for its owner's rights. Nothing else is
+/// touched: a file or device that the caller has redirected to stays whose it is.
+fn own_pipes(process: &ProcessPlan) -> Result<()> {
+    if process.uid == 0 {
+        return Ok(());
+    }
+    let (stdin, stdout, stderr) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
+    for fd in [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()] {
+        // A FIFO with a name is a file of the caller's.
+        if fs::file_type(&fs::stat(fd)?) != libc::S_IFIFO || !fs::is_on(fd, PIPEFS) {
+            continue;
+        }
+        match nix::unistd::fchown(fd, Some(process.uid.into()), None) {
+            // In a user namespace a pipe of the host's may be nobody's to give.
+            Ok(()) | Err(Errno::EPERM | Errno::EINVAL | Errno::EROFS) => {}
+            failed => failed.call(|| format!("fchown(a pipe, {})", process.uid))?,
+        }
+    }
+    Ok(())
+}
+
+/// Whether the filter is to be loaded with a privilege that the program may not have.
+pub(super) fn filter_needs_more(given: &Inherited<'_>) -> bool {
+    let at = given.plan.process.as_ref().map(|process| FilterAt::choose(process.no_new_privileges));
+    given.filter.is_some() && at == Some(FilterAt::BeforeCapDrop)
+}
+
+/// What the last calls need and drop: to load the filter, and to leave the program's file (prctl(2),
+/// PR_SET_MM_MAP).
+fn kept_for_later(given: &Inherited<'_>) -> u64 {
+    match filter_needs_more(given) || given.departure == Departure::Late {
+        true => 1 << CAP_SYS_ADMIN,
+        false => 0,
+    }
+}
+
+/// Hard limits that are to be higher need CAP_SYS_RESOURCE, which the process may not have later on.
+pub(super) fn raise_limits(plan: &Plan) -> Result<()> {
+    let limits = plan.process.iter().flat_map(|process| &process.rlimits);
+    limits.into_iter().try_for_each(|limit| {
+        process::raise_hard_limit(nix::unistd::Pid::from_raw(0), limit.resource, limit.hard)
+            .doing(|| "process.rlimits")
+    })
+}
+
+/// The capability sets of a process, as far as this one can give them.
+pub(super) fn available(process: &ProcessPlan) -> Result<CapabilitySets> {
+    let permitted = caps::permitted()?;
+    let missing = process.capabilities.union() & !permitted;
+    if missing != 0 {
+        let names: Vec<String> = ::caps::all()
+            .into_iter()
+            .filter(|c| missing & 1 << c.index() != 0)
+            .map(|c| c.to_string())
+            .collect();
+        crate::log::warn(format_args!("ignoring unknown or unavailable capabilities: {names:?}"));
+    }
+    Ok(process.capabilities.within(permitted))
+}
+
+/// The three sets of the thread and the ambient one; `kept` stays until the filter is loaded.
+pub(super) fn set_capabilities(sets: CapabilitySets, kept: u64) -> Result<()> {
+    // What this process can't give is not in the sets; what it keeps it may not have.
+    let kept = kept & caps::permitted()?;
+    caps::set(sets.effective | kept, sets.permitted | kept, sets.inheritable).doing(|| "capabilities")?;
+    caps::clear_ambient()?;
+    for capability in (0..64).filter(|c| sets.ambient & 1 << c != 0) {
+        caps::raise_ambient(capability)
+            .doing(|| "capabilities.ambient has to be in permitted and inheritable too")?;
+    }
+    Ok(())
+}
+
+/// In a user namespace made by an ordinary user setgroups(2) is denied: then there must be nothing to set.
+fn set_groups(plan: &Plan, process: &ProcessPlan) -> Result<()> {
+    match process::setgroups(&process.groups) {
+        Err(error)
+            if error.errno == Errno::EPERM
+                && process.groups.is_empty()
+                && plan.namespaces.has(LinuxNamespaceType::User) =>
+        {
+            Ok(())
+        }
+        set => set.map_err(|error| explain_id(error, "user.additionalGids")),
+    }
+}
+
+fn explain_id(error: SysError, property: &str) -> anyhow::Error {
+    match error.errno {
+        Errno::EINVAL => failure(
+            Kind::Invalid,
+            format!("{property}: {error}; the container's user namespace does not map it"),
+        ),
+        _ => anyhow::Error::from(error).context(property.to_owned()),
+    }
+}
+
+/// As the container's user, after the pivot. The kernel itself says whether it is inside (CVE-2024-21626).
+fn enter_directory(process: &ProcessPlan) -> Result<()> {
+    let cwd = process.cwd.seen_from_inside();
+    nix::unistd::chdir(cwd).call(|| format!("chdir({cwd:?})")).doing(|| "cwd")?;
+    match process::working_directory()?.starts_with(b"/") {
+        true => Ok(()),
+        false => Err(failure(Kind::Invalid, format!("cwd: {cwd:?} is outside of the container"))),
+    }
+}

@@ -1,0 +1,150 @@
+//! Runs in: init, before the rootfs; and `join_for_child` in the helper.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use nix::sched::{CloneFlags, setns, unshare};
+
+use super::Inherited;
+use crate::container::handshake::Message;
+use crate::error::{Doing, Result, unsupported};
+use crate::plan::Plan;
+use crate::plan::namespaces::{Join, bit};
+use crate::proc::Proc;
+use crate::spec::oci::LinuxNamespaceType as Kind;
+use crate::sys::{self, Call, Errno, SysError};
+
+/// Joins what is to be joined, and makes the new ones what the configuration says.
+pub(super) fn enter(given: &Inherited<'_>) -> Result<()> {
+    let plan = given.plan;
+    let namespaces = &plan.namespaces;
+    if namespaces.id_maps.is_some() {
+        given.link()?.ask(&Message::MapIds, None)?;
+    }
+    if !namespaces.needs_helper() {
+        join_all(&namespaces.join, &given.sources.namespaces)?;
+    }
+    if namespaces.has(Kind::User) {
+        become_root()?;
+    }
+    if namespaces.joins(Kind::Mount) {
+        // Its root is the current directory now; in a new one it is still the rootfs.
+        nix::unistd::chdir(&plan.rootfs.path)
+            .call(|| format!("chdir({:?}) in the joined mount namespace", plan.rootfs.path))?;
+    }
+    offset_clocks(plan)?;
+    name_host(plan)?;
+    if namespaces.makes(Kind::Network) {
+        sys::net::loopback_up()?;
+    }
+    if namespaces.makes(Kind::Cgroup) {
+        // Its root is the cgroup of the process that makes it: so not with the clone, but here, inside.
+        unshare(CloneFlags::CLONE_NEWCGROUP).call(|| "unshare(CLONE_NEWCGROUP)")?;
+    }
+    set_sysctls(plan)?;
+    begin_session(plan)
+}
+
+/// Joins for a process that is cloned next. Namespaces of the host need the host's privilege, those of a
+/// joined user namespace that namespace's: so first all that is possible, then the user namespace, then
+/// the rest.
+pub fn join_for_child(plan: &Plan, fds: &[OwnedFd]) -> Result<()> {
+    let user = bit(Kind::User);
+    let mut rest = Vec::new();
+    for (join, fd) in plan.namespaces.join.iter().zip(fds).filter(|(join, _)| join.kind != user) {
+        match set(fd, join) {
+            Err(error) if error.errno == Errno::EPERM => rest.push((join, fd)),
+            joined => joined.doing(|| shown(join))?,
+        }
+    }
+    if let Some((join, fd)) = plan.namespaces.join.iter().zip(fds).find(|(join, _)| join.kind == user) {
+        set(fd, join).doing(|| shown(join))?;
+    }
+    rest.into_iter().try_for_each(|(join, fd)| set(fd, join).doing(|| shown(join)))
+}
+
+fn join_all(joins: &[Join], fds: &[OwnedFd]) -> Result<()> {
+    joins.iter().zip(fds).try_for_each(|(join, fd)| set(fd, join).doing(|| shown(join)))
+}
+
+fn shown(join: &Join) -> String {
+    format!("linux.namespaces[{}] {}", join.index, join.path.display())
+}
+
+fn set(fd: &OwnedFd, join: &Join) -> Result<(), SysError> {
+    // The kernel compares the type.
+    #[expect(clippy::cast_possible_truncation, reason = "CLONE_NEW* bits are ints")]
+    let kind = CloneFlags::from_bits_truncate(join.kind as libc::c_int);
+    setns(fd.as_fd(), kind).call(|| format!("setns({kind:?})"))
+}
+
+/// In a user namespace this process has all capabilities, and no id yet that could own a file.
+fn become_root() -> Result<()> {
+    let root = || -> nix::Result<()> {
+        nix::unistd::setresgid(0.into(), 0.into(), 0.into())?;
+        nix::unistd::setresuid(0.into(), 0.into(), 0.into())
+    };
+    match root() {
+        Err(Errno::EINVAL) => {
+            Err(unsupported("the user namespace maps no id to 0, which prepares the container"))
+        }
+        done => done.call(|| "setresuid(0, 0, 0)").map_err(Into::into),
+    }
+}
+
+/// time_namespaces(7): offsets can be set until a process is in it; this one is only its maker. Joining
+/// afterwards makes execve need not do it.
+fn offset_clocks(plan: &Plan) -> Result<()> {
+    let Some(offsets) = &plan.namespaces.time_offsets else {
+        return Ok(());
+    };
+    let time = CloneFlags::from_bits_retain(0x80);
+    unshare(time).call(|| "unshare(CLONE_NEWTIME)")?;
+    let proc = Proc::open()?;
+    proc.write("self/timens_offsets", offsets.as_bytes()).doing(|| "linux.timeOffsets")?;
+    let made = sys::fs::open("/proc/self/ns/time_for_children", sys::fs::OFlag::O_RDONLY)?;
+    setns(made, time).call(|| "setns(CLONE_NEWTIME)").map_err(Into::into)
+}
+
+fn name_host(plan: &Plan) -> Result<()> {
+    if let Some(name) = &plan.hostname {
+        nix::unistd::sethostname(name).call(|| format!("sethostname({name:?})"))?;
+    }
+    if let Some(name) = &plan.domainname {
+        sys::process::set_domain_name(name)?;
+    }
+    Ok(())
+}
+
+/// Here and not after the pivot: /proc is still the host's, which the container can't have prepared, and
+/// what a sysctl of a namespace changes is decided by who writes it.
+fn set_sysctls(plan: &Plan) -> Result<()> {
+    if plan.sysctls.is_empty() {
+        return Ok(());
+    }
+    let proc = Proc::open()?;
+    for sysctl in &plan.sysctls {
+        proc.write(&sysctl.path, sysctl.value.as_bytes()).doing(|| format!("linux.sysctl {}", sysctl.key))?;
+    }
+    Ok(())
+}
+
+/// A session of its own: the caller's terminal is not the container's, nor are its keys.
+fn begin_session(plan: &Plan) -> Result<()> {
+    match nix::unistd::setsid() {
+        // A process that leads a group already: only possible where there is nothing to leave.
+        Err(Errno::EPERM) => {}
+        done => drop(done.call(|| "setsid()")?),
+    }
+    let Some(name) = &plan.keyring else { return Ok(()) };
+    let Ok(name) = std::ffi::CString::new(name.as_str()) else {
+        return Ok(());
+    };
+    match sys::process::join_session_keyring(&name) {
+        // A kernel without keyrings, or a filter around the runtime: there are no keys to keep apart.
+        Err(error) if matches!(error.errno, Errno::ENOSYS | Errno::EPERM) => {
+            crate::log::warn(format_args!("no session keyring: {error}"));
+            Ok(())
+        }
+        done => done.map_err(Into::into),
+    }
+}

@@ -1,0 +1,54 @@
+//! Runs in: init, before the pivot.
+
+use std::os::fd::AsFd;
+
+use super::{Inherited, devices, mounts, owns_mounts};
+use crate::error::{Doing, Result};
+use crate::plan::Plan;
+use crate::rootpath::Rootfs;
+use crate::sys::mount::{self, Depth, MountAttr};
+
+/// The container's tree, attached at the rootfs's path: hooks look for it there.
+#[derive(Debug)]
+pub(super) struct Assembled {
+    /// Its root.
+    pub(super) root: Rootfs,
+    /// The container's own devpts, if it has one.
+    pub(super) devpts: Option<std::os::fd::OwnedFd>,
+}
+
+/// Attaches the root and mounts everything in it.
+pub(super) fn assemble(given: &mut Inherited<'_>) -> Result<Assembled> {
+    let plan = given.plan;
+    if owns_mounts(plan) {
+        // Before the first mount: this copy of the host's tree must not tell the host anything.
+        mount::set_attr_everywhere(&private())?;
+    }
+    let tree = take(&mut given.sources.rootfs)?;
+    set_propagation(plan, &tree).doing(|| format!("rootfs {:?}", plan.rootfs.path))?;
+    // The current directory is the rootfs: the host's side saw to it, and so no path is looked up here,
+    // which this user namespace may not be allowed to.
+    mount::attach_on_cwd(tree.as_fd()).doing(|| format!("rootfs {:?}", plan.rootfs.path))?;
+    let root = Rootfs::new(tree);
+    let mounted = mounts::perform(plan, &root, &mut given.sources.binds)?;
+    devices::make(&plan.rootfs, &root, &given.sources.devices)?;
+    mounted.finish()?;
+    Ok(Assembled { root, devpts: mounted.devpts })
+}
+
+fn take(fd: &mut std::os::fd::OwnedFd) -> Result<std::os::fd::OwnedFd> {
+    fd.try_clone().map_err(Into::into)
+}
+
+fn private() -> MountAttr {
+    MountAttr { propagation: libc::MS_PRIVATE, ..MountAttr::default() }
+}
+
+/// What the copy of the rootfs still shares with the host ends here, unless it is to follow the host.
+/// A shared root comes later, for pivot_root(2) takes none: see `pivot`.
+fn set_propagation(plan: &Plan, tree: &std::os::fd::OwnedFd) -> Result<()> {
+    let wanted = plan.rootfs.propagation;
+    let mode = if wanted.mode == libc::MS_SLAVE { libc::MS_SLAVE } else { libc::MS_PRIVATE };
+    let attr = MountAttr { propagation: mode, ..MountAttr::default() };
+    mount::set_attr(tree.as_fd(), Depth::Recursive, &attr).map_err(Into::into)
+}
