@@ -9,3 +9,4 @@ pub mod spec;
 pub mod plan;
 pub mod container;
 pub mod init;
+pub mod launch;

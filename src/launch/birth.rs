@@ -1,0 +1,120 @@
+//! Runs in: host; `helper` in a process between host and init.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+use nix::unistd::Pid;
+
+use crate::container::cgroup::Cgroup;
+use crate::container::handshake::{Link, Message};
+use crate::error::{Doing, Kind, Result, best_effort, failure};
+use crate::init::{self, Departure, Inherited};
+use crate::plan::Plan;
+use crate::plan::namespaces::bit;
+use crate::spec::oci::LinuxNamespaceType;
+use crate::sys::process::{self, SIBLING, Side, clone3, exit_now};
+use crate::sys::{self, Call, retry_eintr};
+
+/// The one clone: init begins in its namespaces and in its cgroup. All that is inherited is closed on this
+/// side afterwards.
+pub(super) fn clone_init(plan: &Plan, cgroup: &Cgroup, inherited: Inherited<'_>) -> Result<(Pid, OwnedFd)> {
+    if plan.namespaces.needs_helper() {
+        return clone_through_helper(plan, cgroup, inherited);
+    }
+    match clone3(clone_flags(plan), Some(cgroup.dir()))? {
+        Side::Init => init::enter(inherited),
+        Side::Host(pid, pidfd) => Ok((pid, pidfd)),
+    }
+}
+
+/// What is made by the clone itself. A cgroup namespace takes its root from the process that makes it, and
+/// a time namespace with offsets has to be empty when they are set: init makes these.
+fn clone_flags(plan: &Plan) -> u64 {
+    let mut flags = plan.namespaces.new & !bit(LinuxNamespaceType::Cgroup);
+    if plan.namespaces.time_offsets.is_some() {
+        flags &= !bit(LinuxNamespaceType::Time);
+    }
+    flags
+}
+
+/// Two clones: the first one's process joins, the second one's is init, a child of the host all the same.
+fn clone_through_helper(plan: &Plan, cgroup: &Cgroup, inherited: Inherited<'_>) -> Result<(Pid, OwnedFd)> {
+    let (link, helper_link) = Link::pair()?;
+    match clone3(0, Some(cgroup.dir()))? {
+        Side::Init => helper(clone_flags(plan), inherited, &helper_link),
+        Side::Host(_, pidfd) => {
+            drop(helper_link);
+            adopt_sibling(&link, pidfd)
+        }
+    }
+}
+
+/// Joins namespaces that only its children are in, and clones init.
+fn helper(namespaces: u64, inherited: Inherited<'_>, link: &Link) -> ! {
+    match clone_sibling(namespaces, &inherited) {
+        Ok(Side::Init) => init::enter(inherited),
+        Ok(Side::Host(pid, pidfd)) => {
+            let told = link.send(&Message::Born(pid.as_raw()), Some(pidfd.as_fd()));
+            exit_now(i32::from(told.is_err()))
+        }
+        Err(error) => {
+            link.report(&error);
+            exit_now(1)
+        }
+    }
+}
+
+fn clone_sibling(namespaces: u64, inherited: &Inherited<'_>) -> Result<Side> {
+    // It will be seen in the namespaces that it joins: so it leaves the host's file first.
+    if inherited.departure == Departure::Early {
+        sys::exe::detach(inherited.stub.as_fd()).doing(|| "leaving the host's program file")?;
+    }
+    // In there it must not be traced, nor looked into through /proc (CVE-2016-9962); execve ends this.
+    nix::sys::prctl::set_dumpable(false).call(|| "prctl(PR_SET_DUMPABLE, 0)")?;
+    init::join_for_child(inherited.plan, &inherited.sources.namespaces).doing(|| "namespaces")?;
+    clone3(namespaces | SIBLING, None).map_err(Into::into)
+}
+
+fn adopt_sibling(link: &Link, helper: OwnedFd) -> Result<(Pid, OwnedFd)> {
+    // Dropped at the end, when it has ended by itself or is not needed.
+    let _helper = Unadopted::new(helper);
+    match link.receive_with_fd::<Message>()? {
+        Some((Message::Born(pid), Some(pidfd))) => Ok((Pid::from_raw(pid), pidfd)),
+        Some((Message::Failed(report), _)) => Err(report.into()),
+        _ => Err(failure(Kind::System, "the process that joins namespaces has ended without a word")),
+    }
+}
+
+/// A child that nobody has adopted yet. Dropping it kills and reaps it.
+#[derive(Debug)]
+pub(super) struct Unadopted {
+    pidfd: Option<OwnedFd>,
+}
+
+impl Unadopted {
+    pub(super) fn new(pidfd: OwnedFd) -> Self {
+        Self { pidfd: Some(pidfd) }
+    }
+
+    /// How it has ended, if it has.
+    pub(super) fn ended(&self) -> Result<Option<WaitStatus>> {
+        let Some(pidfd) = &self.pidfd else { return Ok(None) };
+        let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+        let status = retry_eintr(|| waitid(Id::PIDFd(pidfd.as_fd()), flags)).call(|| "waitid(P_PIDFD)")?;
+        Ok((status != WaitStatus::StillAlive).then_some(status))
+    }
+
+    /// It is somebody's now.
+    pub(super) fn adopt(mut self) -> Option<OwnedFd> {
+        self.pidfd.take()
+    }
+}
+
+impl Drop for Unadopted {
+    fn drop(&mut self) {
+        if let Some(pidfd) = &self.pidfd {
+            best_effort("kill unfinished init", process::pidfd_signal(pidfd.as_fd(), libc::SIGKILL));
+            best_effort("reap unfinished init", process::reap(pidfd.as_fd()));
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! Runs in: host. `run` in the foreground: signals and the terminal go between the caller and the
+//! container until that ends.
+
+use std::collections::VecDeque;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
+use nix::sys::wait::WaitStatus;
+
+use crate::error::{Doing, Kind, Result, best_effort, failure};
+use crate::sys::{Call, process, retry_eintr, tty};
+
+/// Signals that are this process's own and not the container's.
+const KEPT: [Signal; 9] = [
+    Signal::SIGCHLD,
+    Signal::SIGWINCH,
+    Signal::SIGTTIN,
+    Signal::SIGTTOU,
+    // Of faults in this process itself; a hook that does not read its input is one.
+    Signal::SIGPIPE,
+    Signal::SIGSEGV,
+    Signal::SIGBUS,
+    Signal::SIGFPE,
+    Signal::SIGILL,
+];
+
+/// What comes in while the container runs, held back from before its birth: no signal is lost.
+#[derive(Debug)]
+pub struct Signals {
+    fd: SignalFd,
+    previous: SigSet,
+}
+
+impl Signals {
+    /// Holds signals back. Init gives itself the default again.
+    pub fn hold() -> Result<Self> {
+        let mut set = SigSet::all();
+        for fault in &KEPT[4..] {
+            set.remove(*fault);
+        }
+        let mut previous = SigSet::empty();
+        sigprocmask(SigmaskHow::SIG_SETMASK, Some(&set), Some(&mut previous)).call(|| "sigprocmask()")?;
+        let fd = SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
+            .call(|| "signalfd()")?;
+        Ok(Self { fd, previous })
+    }
+
+    /// Passes what has come to the container; true if the window has changed.
+    fn forward(&self, to: BorrowedFd<'_>) -> Result<bool> {
+        let mut resized = false;
+        while let Some(info) = self.fd.read_signal().call(|| "read(signalfd)")? {
+            let number = i32::try_from(info.ssi_signo).unwrap_or(0);
+            resized |= number == Signal::SIGWINCH as i32;
+            if !KEPT.iter().any(|kept| *kept as i32 == number) {
+                best_effort("forward a signal", process::pidfd_signal(to, number));
+            }
+        }
+        Ok(resized)
+    }
+}
+
+impl Drop for Signals {
+    fn drop(&mut self) {
+        best_effort(
+            "restore the signal mask",
+            sigprocmask(SigmaskHow::SIG_SETMASK, Some(&self.previous), None),
+        );
+    }
+}
+
+/// Stays until the container's process has ended, and answers its exit code; a signal is 128 and its number.
+pub fn attend(pidfd: BorrowedFd<'_>, signals: &Signals, master: Option<OwnedFd>) -> Result<u8> {
+    let mut relay = master.map(Relay::begin).transpose().doing(|| "terminal")?;
+    loop {
+        let ready = {
+            let mut fds = vec![
+                PollFd::new(pidfd, PollFlags::POLLIN),
+                PollFd::new(signals.fd.as_fd(), PollFlags::POLLIN),
+            ];
+            fds.extend(relay.iter().flat_map(Relay::interests));
+            retry_eintr(|| poll(&mut fds, PollTimeout::NONE)).call(|| "poll()")?;
+            fds.iter().map(|fd| fd.revents().is_some_and(|events| !events.is_empty())).collect::<Vec<_>>()
+        };
+        if ready[1] && signals.forward(pidfd)? {
+            relay.iter().for_each(Relay::resize);
+        }
+        if let Some(relay) = &mut relay {
+            relay.shovel();
+        }
+        if ready[0] {
+            relay.iter_mut().for_each(Relay::drain);
+            drop(relay);
+            return code(process::reap(pidfd)?);
+        }
+    }
+}
+
+fn code(status: WaitStatus) -> Result<u8> {
+    match status {
+        WaitStatus::Exited(_, code) => Ok(u8::try_from(code).unwrap_or(u8::MAX)),
+        WaitStatus::Signaled(_, signal, _) => Ok(u8::try_from(128 + signal as i32).unwrap_or(u8::MAX)),
+        other => Err(failure(Kind::System, format!("the container's process ended as {other:?}"))),
+    }
+}
+
+/// How much is held for a side that does not take it at once.
+const BUFFER: usize = 64 << 10;
+
+/// Bytes on their way from one descriptor to another.
+#[derive(Debug, Default)]
+struct Pipe {
+    held: VecDeque<u8>,
+    ended: bool,
+}
+
+impl Pipe {
+    fn has_room(&self) -> bool {
+        !self.ended && self.held.len() < BUFFER
+    }
+
+    /// Moves what can be moved without waiting.
+    fn shovel(&mut self, from: BorrowedFd<'_>, to: BorrowedFd<'_>) {
+        let mut buffer = [0; 16 << 10];
+        while self.has_room() {
+            match nix::unistd::read(from, &mut buffer) {
+                Ok(0) => self.ended = true,
+                Ok(n) => self.held.extend(&buffer[..n]),
+                Err(Errno::EINTR) => {}
+                Err(Errno::EAGAIN) => break,
+                // EIO is how the master of a pty says that its other end is closed.
+                Err(_) => self.ended = true,
+            }
+        }
+        while !self.held.is_empty() {
+            let (front, _) = self.held.as_slices();
+            match nix::unistd::write(to, front) {
+                Ok(n) => drop(self.held.drain(..n)),
+                Err(Errno::EINTR) => {}
+                Err(Errno::EAGAIN) => break,
+                // Nobody reads any more: the container goes on without.
+                Err(_) => self.held.clear(),
+            }
+        }
+    }
+}
+
+/// The caller's terminal, raw, and the container's pty.
+#[derive(Debug)]
+struct Relay {
+    master: OwnedFd,
+    input: OwnedFd,
+    output: OwnedFd,
+    /// What the caller's terminal was before, if it is one.
+    before: Option<Termios>,
+    modes: [OFlag; 2],
+    inward: Pipe,
+    outward: Pipe,
+}
+
+impl Relay {
+    fn begin(master: OwnedFd) -> Result<Self> {
+        let input = nix::unistd::dup(std::io::stdin()).call(|| "dup(0)")?;
+        let output = nix::unistd::dup(std::io::stdout()).call(|| "dup(1)")?;
+        let before = tcgetattr(&input).ok();
+        let modes = [nonblocking(&input)?, nonblocking(&output)?];
+        nonblocking(&master)?;
+        if let Some(before) = &before {
+            let mut raw = before.clone();
+            cfmakeraw(&mut raw);
+            tcsetattr(&input, SetArg::TCSANOW, &raw).call(|| "tcsetattr(raw)")?;
+        }
+        let relay =
+            Self { master, input, output, before, modes, inward: Pipe::default(), outward: Pipe::default() };
+        relay.resize();
+        Ok(relay)
+    }
+
+    fn interests(&self) -> Vec<PollFd<'_>> {
+        let mut fds = Vec::new();
+        let mut events = PollFlags::empty();
+        events.set(PollFlags::POLLIN, self.outward.has_room());
+        events.set(PollFlags::POLLOUT, !self.inward.held.is_empty());
+        if !self.outward.ended {
+            fds.push(PollFd::new(self.master.as_fd(), events));
+        }
+        if self.inward.has_room() {
+            fds.push(PollFd::new(self.input.as_fd(), PollFlags::POLLIN));
+        }
+        if !self.outward.held.is_empty() {
+            fds.push(PollFd::new(self.output.as_fd(), PollFlags::POLLOUT));
+        }
+        fds
+    }
+
+    fn shovel(&mut self) {
+        self.inward.shovel(self.input.as_fd(), self.master.as_fd());
+        self.outward.shovel(self.master.as_fd(), self.output.as_fd());
+    }
+
+    /// The last words of the container: all that its pty still holds, before it is closed.
+    fn drain(&mut self) {
+        // The caller may wait for it as long as it likes: from here the writes block.
+        best_effort(
+            "make output blocking",
+            fcntl(&self.output, FcntlArg::F_SETFL(self.modes[1] & !OFlag::O_NONBLOCK)),
+        );
+        self.outward.shovel(self.master.as_fd(), self.output.as_fd());
+        while !self.outward.held.is_empty() {
+            self.outward.shovel(self.master.as_fd(), self.output.as_fd());
+        }
+    }
+
+    fn resize(&self) {
+        let size = tty::size(self.input.as_fd()).or_else(|_| tty::size(self.output.as_fd()));
+        if let Ok(size) = size {
+            best_effort("resize the terminal", tty::set_size(self.master.as_fd(), size));
+        }
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        for (fd, mode) in [(&self.input, self.modes[0]), (&self.output, self.modes[1])] {
+            best_effort("restore a descriptor", fcntl(fd, FcntlArg::F_SETFL(mode)));
+        }
+        if let Some(before) = &self.before {
+            best_effort("restore the terminal", tcsetattr(&self.input, SetArg::TCSADRAIN, before));
+        }
+    }
+}
+
+/// Sets O_NONBLOCK and answers the flags from before.
+fn nonblocking(fd: &OwnedFd) -> Result<OFlag> {
+    let before = OFlag::from_bits_retain(fcntl(fd, FcntlArg::F_GETFL).call(|| "fcntl(F_GETFL)")?);
+    fcntl(fd, FcntlArg::F_SETFL(before | OFlag::O_NONBLOCK)).call(|| "fcntl(F_SETFL, O_NONBLOCK)")?;
+    Ok(before)
+}

@@ -1,0 +1,230 @@
+//! Runs in: host. The host's side of a container's birth: it opens what init can't, makes what has to be
+//! there before the clone, answers init's questions, and undoes everything if it comes to nothing.
+
+mod birth;
+mod console;
+pub mod foreground;
+mod serve;
+mod sources;
+
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use nix::unistd::Pid;
+
+use crate::container::cgroup::{Cgroup, Tree};
+use crate::container::handshake::Link;
+use crate::container::id::ContainerId;
+use crate::container::store::{Entry, Store};
+use crate::container::{destruction, hooks, seccomp_cache};
+use crate::error::{Doing, Kind, Result, best_effort, failure, kind_of};
+use crate::init::{Departure, Gate, Inherited};
+use crate::plan::{Plan, RootSwitch};
+use crate::proc::Proc;
+use crate::spec::Bundle;
+use crate::spec::oci::{ContainerState, LinuxNamespaceType};
+use crate::spec::record::{FORM, LaterHooks, Record};
+use crate::sys::{self, Call};
+
+pub use console::Terminal;
+
+/// A container to be made.
+#[derive(Debug)]
+pub struct Order<'a> {
+    /// Where it is kept.
+    pub store: &'a Store,
+    /// Its id.
+    pub id: &'a ContainerId,
+    /// Its bundle.
+    pub bundle: &'a Bundle,
+    /// What the bundle's configuration means.
+    pub plan: &'a Plan,
+    /// When its program starts.
+    pub start: Start,
+    /// What becomes of its terminal's master.
+    pub terminal: Terminal,
+    /// Where its pid is written: decimal, no newline.
+    pub pid_file: Option<&'a Path>,
+    /// How many descriptors from 3 up are LISTEN_FDS, sd_listen_fds(3).
+    pub listen_fds: u32,
+    /// `--preserve-fds`: so many more after them.
+    pub preserve_fds: u32,
+}
+
+/// When the program starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// When `start` opens the gate.
+    AtGate,
+    /// As soon as everything is there.
+    AtOnce,
+}
+
+/// A container that has been made.
+#[derive(Debug)]
+pub struct Launched {
+    /// Its process in this pid namespace.
+    pub pid: Pid,
+    /// The same process.
+    pub pidfd: OwnedFd,
+    /// Its terminal's master, if it was to be kept.
+    pub terminal: Option<OwnedFd>,
+    /// Its directory, locked.
+    pub entry: Entry,
+    /// What has been recorded.
+    pub record: Record,
+}
+
+/// Makes a container. On failure nothing of it is left.
+pub fn launch(mut order: Order<'_>) -> Result<Launched> {
+    // All that can fail without leaving anything behind comes first.
+    // Paths of the caller are made absolute before the rootfs becomes the current directory.
+    let pid_file = order.pid_file.map(std::path::absolute).transpose().doing(|| "--pid-file")?;
+    let mut sources = sources::open(order.plan)?;
+    let filter = order.plan.seccomp.as_ref().map(|s| seccomp_cache::program(order.store, s)).transpose()?;
+    order.terminal.connect()?;
+    let stub = sys::exe::stub()?;
+    let tree = Tree::find()?;
+    let proc = Proc::open()?;
+    let record = record(&order, &tree, &proc)?;
+
+    let entry = Some(order.store.reserve(order.id)?);
+    let mut made = Made { entry, record, store: order.store, hooks_ran: false };
+    let cgroup = made.begin(&tree, order.plan)?;
+    sources.bind_cgroup(order.plan, &tree, cgroup.record())?;
+    let gate = match order.start {
+        Start::AtGate => Gate::Socket(serve::gate(made.entry()?)?),
+        Start::AtOnce => Gate::Open,
+    };
+    let (link, init_link) = Link::pair()?;
+    let record = made.record.clone();
+    let inherited = Inherited {
+        plan: order.plan,
+        record: &record,
+        link: Some(init_link),
+        gate,
+        sources,
+        filter,
+        departure: departure(order.plan),
+        stub,
+        umask: 0,
+        preserved: order.listen_fds.saturating_add(order.preserve_fds),
+        listening: order.listen_fds,
+    };
+    let (pid, pidfd) = birth::clone_init(order.plan, &cgroup, inherited)?;
+    let born = birth::Unadopted::new(pidfd);
+    leave_rootfs()?;
+    let mut host = serve::Host { order: &mut order, proc: &proc, pid, link, pid_file, terminal: None };
+    let served = host.serve(&mut made, &born);
+    // Hooks that have seen the container are to see its end, too.
+    made.hooks_ran |= served.as_ref().is_err_and(|error| kind_of(error) == Kind::Hook);
+    served?;
+    let terminal = host.terminal;
+    made.keep(pid, born, terminal)
+}
+
+/// Late is a millisecond cheaper, and possible where nobody but the host sees init before it waits: it is alone
+/// in its pid namespace, and runs nothing of the container's.
+fn departure(plan: &Plan) -> Departure {
+    let alone = plan.namespaces.makes(LinuxNamespaceType::Pid) && !plan.namespaces.needs_helper();
+    let only_calls = plan.hooks.start_container.is_empty() && plan.process.is_some();
+    match sys::exe::can_detach() {
+        false => Departure::Sealed,
+        true if alone && only_calls && sys::last_calls::has_loop() => Departure::Late,
+        true => Departure::Early,
+    }
+}
+
+/// What the record says before anything exists.
+fn record(order: &Order<'_>, tree: &Tree, proc: &Proc) -> Result<Record> {
+    let spec = &order.bundle.spec;
+    let shared = order.plan.rootfs.switch == RootSwitch::Chroot;
+    Ok(Record {
+        form: FORM,
+        id: order.id.to_string(),
+        bundle: order.bundle.dir.clone(),
+        rootfs: order.plan.rootfs.path.clone(),
+        created: chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Nanos, true),
+        owner: owner(),
+        annotations: spec.annotations().iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect(),
+        boot_id: proc.boot_id()?,
+        process: None,
+        cgroup: tree.intend(&order.plan.cgroup.path)?,
+        shared_mounts: shared.then(|| order.plan.rootfs.path.clone()),
+        hooks: LaterHooks {
+            poststart: order.plan.hooks.poststart.clone(),
+            poststop: order.plan.hooks.poststop.clone(),
+        },
+    })
+}
+
+/// Who this is: a static program asks no name service, and root has a name everywhere.
+fn owner() -> String {
+    let uid = nix::unistd::getuid();
+    if uid.is_root() { "root".to_owned() } else { uid.to_string() }
+}
+
+/// What exists of a container that is being made. Dropped before it is kept, it is all removed again.
+struct Made<'a> {
+    entry: Option<Entry>,
+    record: Record,
+    store: &'a Store,
+    hooks_ran: bool,
+}
+
+impl Made<'_> {
+    fn entry(&self) -> Result<&Entry> {
+        self.entry.as_ref().ok_or_else(|| failure(Kind::System, "the container has been removed"))
+    }
+
+    /// The record comes before the first thing that would have to be removed: a `create` that is killed
+    /// at any moment leaves what `delete` needs to know.
+    fn begin(&mut self, tree: &Tree, plan: &Plan) -> Result<Cgroup> {
+        self.entry()?.save(&self.record)?;
+        let cgroup = match tree.make(self.record.cgroup.clone(), &plan.cgroup) {
+            Ok(cgroup) => cgroup,
+            Err(error) => {
+                // What there is at that place is not this container's.
+                self.record.cgroup.made = 0;
+                self.record.cgroup.taken = false;
+                return Err(error);
+            }
+        };
+        self.record.cgroup = cgroup.record().clone();
+        Ok(cgroup)
+    }
+
+    /// prestart and createRuntime: in this process's namespaces, with the pid as it is here.
+    fn run_hooks(&mut self, plan: &Plan, pid: Pid) -> Result<()> {
+        self.hooks_ran = true;
+        let state = self.record.hook_state(ContainerState::Creating, Some(pid.as_raw()));
+        hooks::run("prestart", &plan.hooks.prestart, &state, &self.record.bundle)?;
+        hooks::run("createRuntime", &plan.hooks.create_runtime, &state, &self.record.bundle)
+    }
+
+    fn keep(mut self, pid: Pid, born: birth::Unadopted, terminal: Option<OwnedFd>) -> Result<Launched> {
+        match (self.entry.take(), born.adopt()) {
+            (Some(entry), Some(pidfd)) => {
+                Ok(Launched { pid, pidfd, terminal, entry, record: self.record.clone() })
+            }
+            _ => Err(failure(Kind::System, "the container has been removed")),
+        }
+    }
+}
+
+impl Drop for Made<'_> {
+    fn drop(&mut self) {
+        let Some(entry) = self.entry.take() else { return };
+        let mut record = self.record.clone();
+        if !self.hooks_ran {
+            record.hooks.poststop.clear();
+        }
+        best_effort("remove the unfinished container", destruction::destroy(self.store, entry, &record));
+    }
+}
+
+/// The process leaves the rootfs's directory, which it entered for the clone only: it must not keep a file
+/// system busy.
+fn leave_rootfs() -> Result<()> {
+    nix::unistd::chdir("/").call(|| r#"chdir("/")"#).map_err(Into::into)
+}

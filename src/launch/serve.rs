@@ -1,0 +1,135 @@
+//! Runs in: host. Answering init until the container is there.
+
+use std::io::Write;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, socket};
+use nix::unistd::Pid;
+
+use super::birth::Unadopted;
+use super::{Made, Order, Start};
+use crate::container::handshake::{Done, Link, Message};
+use crate::container::store::{Entry, GATE};
+use crate::error::{Doing, Kind, Result, errno_of, failure};
+use crate::proc::Proc;
+use crate::spec::record::ProcessId;
+use crate::sys::{Call, Errno, process};
+
+/// The host in conversation with init.
+pub(super) struct Host<'a, 'o> {
+    pub(super) order: &'a mut Order<'o>,
+    pub(super) proc: &'a Proc,
+    pub(super) pid: Pid,
+    pub(super) link: Link,
+    pub(super) pid_file: Option<PathBuf>,
+    pub(super) terminal: Option<OwnedFd>,
+}
+
+impl Host<'_, '_> {
+    /// Answers until init closes the link: it waits at its gate then, or has become its program.
+    pub(super) fn serve(&mut self, made: &mut Made<'_>, init: &Unadopted) -> Result<()> {
+        self.adjust_oom_score()?;
+        let mut ready = false;
+        while let Some((message, fd)) = self.link.receive_with_fd::<Message>()? {
+            ready |= message == Message::Ready;
+            let answered = self.answer(message, fd, made).and_then(|()| self.link.send(&Done, None));
+            if let Err(error) = answered {
+                // If init has gone meanwhile, it knows better why.
+                let gone = errno_of(&error) == Some(Errno::EPIPE) || init.ended()?.is_some();
+                let said = if gone { self.link.last_words() } else { None };
+                return Err(said.unwrap_or(error));
+            }
+        }
+        match init.ended()? {
+            // A program may have run to its end by now; an init that waits may not.
+            Some(status) if !ready || self.order.start == Start::AtGate => {
+                Err(failure(Kind::System, format!("init has ended unexpectedly: {status:?}")))
+            }
+            _ => self.pid_file.as_deref().map_or(Ok(()), |path| write_pid_file(path, self.pid)),
+        }
+    }
+
+    fn answer(&mut self, message: Message, fd: Option<OwnedFd>, made: &mut Made<'_>) -> Result<()> {
+        match message {
+            Message::MapIds => self.map_ids(),
+            Message::RunHostHooks => made.run_hooks(self.order.plan, self.pid),
+            Message::OfferTerminal => self.take_terminal(fd),
+            Message::Ready => self.record(made),
+            Message::Failed(report) => Err(report.into()),
+            Message::Born(_) => Err(failure(Kind::System, "init was born twice")),
+        }
+    }
+
+    /// proc_pid_oom_score_adj(5): the file of a process in a user namespace is the host's to write.
+    fn adjust_oom_score(&self) -> Result<()> {
+        let Some(score) = self.order.plan.process.as_ref().and_then(|process| process.oom_score_adj) else {
+            return Ok(());
+        };
+        let path = format!("{}/oom_score_adj", self.pid);
+        self.proc.write(&path, score.to_string().as_bytes()).doing(|| "process.oomScoreAdj")
+    }
+
+    /// user_namespaces(7); and hard limits, which a process in such a namespace can't raise.
+    fn map_ids(&self) -> Result<()> {
+        for limit in self.order.plan.process.iter().flat_map(|process| &process.rlimits) {
+            process::raise_hard_limit(self.pid, limit.resource, limit.hard).doing(|| "process.rlimits")?;
+        }
+        let Some(maps) = &self.order.plan.namespaces.id_maps else {
+            return Ok(());
+        };
+        let file = |name: &str| format!("{}/{name}", self.pid);
+        if !nix::unistd::geteuid().is_root() {
+            // An ordinary user may map groups only where none can be dropped.
+            self.proc.write(&file("setgroups"), b"deny")?;
+        }
+        self.proc.write(&file("uid_map"), maps.uid.as_bytes()).doing(|| "linux.uidMappings")?;
+        self.proc.write(&file("gid_map"), maps.gid.as_bytes()).doing(|| "linux.gidMappings")
+    }
+
+    fn take_terminal(&mut self, fd: Option<OwnedFd>) -> Result<()> {
+        let master = fd.ok_or_else(|| failure(Kind::System, "init offered a terminal and sent none"))?;
+        self.terminal = self.order.terminal.take(master)?;
+        Ok(())
+    }
+
+    /// The container is there.
+    fn record(&self, made: &mut Made<'_>) -> Result<()> {
+        let start = self.proc.start_time(self.pid)?;
+        let start = start.ok_or_else(|| failure(Kind::System, "init has ended"))?;
+        made.record.process = Some(ProcessId { pid: self.pid.as_raw(), start });
+        made.entry()?.save(&made.record)
+    }
+}
+
+/// Written beside and renamed: who waits for it reads a whole number. No newline, for callers parse the
+/// raw content.
+fn write_pid_file(path: &Path, pid: Pid) -> Result<()> {
+    replace_file(path, &pid.to_string()).doing(|| format!("pid file {path:?}"))
+}
+
+fn replace_file(path: &Path, content: &str) -> Result<()> {
+    let name = path.file_name().ok_or_else(|| failure(Kind::Invalid, "not a file's path"))?;
+    let new = path.with_file_name(format!(".{}.{}", name.to_string_lossy(), std::process::id()));
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true).mode(0o644);
+    let written = options.open(&new).and_then(|mut file| file.write_all(content.as_bytes()));
+    if let Err(error) = written.and_then(|()| std::fs::rename(&new, path)) {
+        crate::error::best_effort("remove a half-written pid file", nix::unistd::unlink(&new));
+        return Err(error.into());
+    }
+    Ok(())
+}
+
+/// The socket at which init will wait. Its directory is the container's, for its owner alone; it is named
+/// through a descriptor, for the length of a socket's path is limited.
+pub(super) fn gate(entry: &Entry) -> Result<OwnedFd> {
+    let socket = socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None)
+        .call(|| "socket(AF_UNIX, SOCK_SEQPACKET)")?;
+    let path = format!("/proc/self/fd/{}/{GATE}", entry.dir().as_raw_fd());
+    let address = UnixAddr::new(path.as_str()).call(|| "sockaddr_un")?;
+    bind(socket.as_raw_fd(), &address).call(|| format!("bind({GATE:?})"))?;
+    listen(&socket.as_fd(), Backlog::new(1).call(|| "listen()")?).call(|| "listen()")?;
+    Ok(socket)
+}
