@@ -10,3 +10,5 @@ pub mod plan;
 pub mod container;
 pub mod init;
 pub mod launch;
+pub mod verbs;
+pub mod oci;

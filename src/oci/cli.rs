@@ -1,0 +1,282 @@
+//! The definition of the command line.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// An OCI container runtime for Linux.
+#[derive(Debug, Parser)]
+#[command(name = "minidocker-oci", version = super::VERSION, args_override_self = true, disable_help_subcommand = true, disable_version_flag = true)]
+pub(super) struct Cli {
+    /// Log warnings, too
+    #[arg(long, global = true)]
+    pub(super) debug: bool,
+    /// Where errors are logged besides standard error
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(super) log: Option<String>,
+    /// How a line of the log looks
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT")]
+    pub(super) log_format: LogFormat,
+    /// Accepted for crun's callers; --debug is what decides
+    #[arg(long, global = true, value_name = "LEVEL")]
+    log_level: Option<String>,
+    /// Where containers are kept [default: /run/minidocker-oci, for users $XDG_RUNTIME_DIR/minidocker-oci]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(super) root: Option<PathBuf>,
+    /// Make cgroups through systemd
+    #[arg(long, global = true)]
+    pub(super) systemd_cgroup: bool,
+    /// Whether this is not root: true, false or auto
+    #[arg(long,  value_name = "WHETHER", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = ["true", "false", "auto"])]
+    rootless: Option<String>,
+    /// Who makes cgroups
+    #[arg(long, global = true, value_enum, value_name = "MANAGER")]
+    pub(super) cgroup_manager: Option<CgroupManager>,
+    /// Print the version
+    #[arg(short, long, action = clap::ArgAction::Version)]
+    version: Option<bool>,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum CgroupManager {
+    Cgroupfs,
+    Systemd,
+    Disabled,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Make a container; its program waits for start
+    #[command(args_override_self = true)]
+    Create(CreateArgs),
+    /// Make a container, start it, wait for its end and delete it
+    #[command(args_override_self = true)]
+    Run(RunArgs),
+    /// Start the program of a created container
+    Start {
+        /// The container
+        id: String,
+    },
+    /// Print the state of a container as JSON
+    State {
+        /// The container
+        id: String,
+    },
+    /// Send a signal to a container's process
+    #[command(args_override_self = true)]
+    Kill {
+        /// The container
+        id: String,
+        /// Name or number
+        #[arg(default_value = "TERM", allow_hyphen_values = true)]
+        signal: String,
+        /// To all processes of the container
+        #[arg(short, long)]
+        all: bool,
+    },
+    /// Remove a container that has stopped or was not started
+    #[command(args_override_self = true)]
+    Delete {
+        /// The container
+        id: String,
+        /// Kill it first; what is not there is no error
+        #[arg(short, long)]
+        force: bool,
+    },
+    /// List containers
+    #[command(args_override_self = true)]
+    List(ListArgs),
+    /// Write a configuration to start from
+    #[command(args_override_self = true)]
+    Spec {
+        /// Where config.json is written
+        #[arg(short, long, default_value = ".", value_name = "DIR")]
+        bundle: PathBuf,
+        /// For an ordinary user
+        #[arg(long = "rootless", id = "for_user")]
+        rootless: bool,
+    },
+    /// Print what this runtime can do, as JSON
+    Features,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CreateArgs {
+    /// The new container's id
+    pub(super) id: String,
+    /// The bundle: a directory with config.json
+    #[arg(short, long, default_value = ".", value_name = "DIR")]
+    pub(super) bundle: PathBuf,
+    /// Another configuration than the bundle's
+    #[arg(short = 'f', long, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+    /// A socket that gets the terminal
+    #[arg(long, value_name = "SOCKET")]
+    pub(super) console_socket: Option<PathBuf>,
+    /// Where the process's pid is written
+    #[arg(long, value_name = "FILE")]
+    pub(super) pid_file: Option<PathBuf>,
+    /// Move the root instead of pivoting to it, on a host that runs from an initramfs
+    #[arg(long)]
+    pub(super) no_pivot: bool,
+    /// Keep the caller's session keyring
+    #[arg(long)]
+    pub(super) no_new_keyring: bool,
+    /// How many descriptors from 3 up the program gets
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub(super) preserve_fds: u32,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RunArgs {
+    #[command(flatten)]
+    pub(super) create: CreateArgs,
+    /// Don't wait for its end
+    #[arg(short, long)]
+    pub(super) detach: bool,
+    /// Don't delete it when it has ended
+    #[arg(long)]
+    pub(super) keep: bool,
+    /// Accepted; this process adopts nobody
+    #[arg(long)]
+    no_subreaper: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ListArgs {
+    /// How it is printed
+    #[arg(short, long, value_enum, default_value_t = ListFormat::Table, value_name = "FORMAT")]
+    pub(super) format: ListFormat,
+    /// Ids only
+    #[arg(short, long)]
+    pub(super) quiet: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum ListFormat {
+    Table,
+    Json,
+}
+
+/// The arguments as this parser takes them: go-runc writes one long flag with a single dash, and
+/// `--rootless VALUE` is said with a space by some and with `=` by others.
+pub(super) fn normalised(args: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    let mut normal: Vec<OsString> = Vec::new();
+    for arg in args {
+        let value_of_rootless = normal.last().is_some_and(|last| last == "--rootless")
+            && ["true", "false", "auto"].iter().any(|value| arg == *value);
+        if value_of_rootless {
+            normal.pop();
+            let mut joined = OsString::from("--rootless=");
+            joined.push(&arg);
+            normal.push(joined);
+        } else if arg == "-no-subreaper" {
+            normal.push("--no-subreaper".into());
+        } else {
+            normal.push(arg);
+        }
+    }
+    normal
+}
+
+/// What is wrong in one line; podman looks for certain words to learn whether a flag is known.
+pub(super) fn in_the_fields_words(error: &clap::Error, text: &str) -> String {
+    let missing_value = matches!(
+        error.kind(),
+        ErrorKind::InvalidValue | ErrorKind::NoEquals | ErrorKind::TooFewValues
+    ) && matches!(error.get(ContextKind::InvalidValue), Some(ContextValue::String(value)) if value.is_empty());
+    match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(arg)) if missing_value => {
+            let flag = arg.split([' ', '=']).next().unwrap_or(arg);
+            format!("flag needs an argument: {flag}")
+        }
+        _ => one_line(text),
+    }
+}
+
+/// The first paragraph of clap's message, without its label.
+fn one_line(text: &str) -> String {
+    let lines = text.lines().take_while(|line| !line.trim().is_empty()).map(str::trim);
+    let line = lines.collect::<Vec<_>>().join(" ");
+    format!("{}; --help tells more", line.strip_prefix("error: ").unwrap_or(&line))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Cli, Command, normalised};
+    use clap::{CommandFactory, Parser};
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(normalised(line.split_whitespace().map(Into::into)))
+    }
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_command_lines_of_the_engines_are_understood() {
+        for line in [
+            "r --systemd-cgroup --log-format=json --log /l create --bundle /b --pid-file /p --no-pivot id",
+            "r --root /r --log /l/log.json --log-format json create --bundle /b --pid-file /p id",
+            "r --root=/r --root=/r --systemd-cgroup --systemd-cgroup create -b /b --no-pivot --no-pivot id",
+            "r --rootless=true --debug state id",
+            "r --rootless auto list --format=json",
+            "r create id --bundle /b",
+            "r --cgroup-manager disabled create --preserve-fds 2 --console-socket /s id",
+            "r run --bundle /b -no-subreaper --keep id",
+            "r run -d --bundle=/b id",
+            "r kill --all id 9",
+            "r kill -a id TERM",
+            "r kill id",
+            "r delete --force id",
+            "r delete -f id",
+            "r spec --rootless --bundle /b",
+            "r features",
+            "r start id",
+        ] {
+            if let Err(error) = parse(line) {
+                panic!("{line}: {error}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_signal_is_positional_and_may_be_a_number() {
+        let Command::Kill { id, signal, all } = parse("r kill id 9").unwrap().command else { panic!("kill") };
+        assert_eq!((id.as_str(), signal.as_str(), all), ("id", "9", false));
+    }
+
+    #[test]
+    fn rootless_is_a_wish_of_spec_and_a_value_of_the_runtime() {
+        let Command::Spec { rootless, .. } = parse("r --rootless=auto spec --rootless").unwrap().command
+        else {
+            panic!("spec")
+        };
+        assert!(rootless);
+    }
+
+    #[test]
+    fn a_verb_without_an_id_is_refused() {
+        for verb in ["create", "run", "start", "state", "kill", "delete"] {
+            assert!(parse(&format!("r {verb}")).is_err(), "{verb}");
+        }
+    }
+
+    #[test]
+    fn a_flag_without_its_value_is_said_in_the_words_that_podman_looks_for() {
+        let error = parse("r create --pid-file").unwrap_err();
+        assert_eq!(super::in_the_fields_words(&error, ""), "flag needs an argument: --pid-file");
+    }
+}

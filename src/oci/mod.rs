@@ -1,0 +1,192 @@
+//! The runtime's command line: what podman, containerd, docker, buildah and CRI-O say to it, and what they
+//! expect to hear. `../shared` has the contract; runc's own flags and words are its base.
+
+mod cli;
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::container::id::ContainerId;
+use crate::error::{Doing, Result, invalid, unsupported};
+use crate::log::{self, Format};
+use crate::plan::Wishes;
+use crate::sys;
+use crate::verbs::create::Creation;
+use crate::verbs::delete::Force;
+use crate::verbs::kill::Reach;
+use crate::verbs::run::Attendance;
+use crate::verbs::spec::Kind as SpecKind;
+use crate::verbs::{self, Runtime};
+use cli::{CgroupManager, Cli, Command, CreateArgs, ListArgs, ListFormat, LogFormat};
+
+/// Runs one command. Any failure is exit code 1 and one line, on standard error and in the log.
+pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(cli::normalised(args)) {
+        Ok(cli) => cli,
+        Err(error) => return refused(&error),
+    };
+    match begin(&cli).and_then(|()| dispatch(&cli)) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            log::error(&format!("{error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// `--help` and `--version` arrive here, too, and are no failure.
+fn refused(error: &clap::Error) -> ExitCode {
+    let text = error.render().to_string();
+    if error.use_stderr() {
+        log::error(&cli::in_the_fields_words(error, &text));
+        return ExitCode::FAILURE;
+    }
+    match print(&text) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+fn begin(cli: &Cli) -> Result<()> {
+    // A caller that ignores it would have the kernel reap this process's children.
+    sys::process::notice_children();
+    // Before this process opens anything itself.
+    let kept = kept_open(&cli.command);
+    let closed = (3..kept.saturating_add(3)).find(|fd| !sys::fs::is_open(*fd));
+    let format = match cli.log_format {
+        LogFormat::Text => Format::Text,
+        LogFormat::Json => Format::Json,
+    };
+    // crun's callers may prefix the file's kind.
+    let path = cli.log.as_ref().map(|path| path.strip_prefix("file:").unwrap_or(path));
+    log::init(path.map(std::path::Path::new), format, cli.debug)?;
+    if let Some(fd) = closed {
+        return Err(invalid(format!(
+            "descriptor {fd} is not open, and LISTEN_FDS or --preserve-fds asks for it"
+        )));
+    }
+    // Whatever the caller has left open is not the container's, but for what it is told to keep.
+    sys::process::cloexec_from(kept.saturating_add(3)).map_err(Into::into)
+}
+
+fn kept_open(command: &Command) -> u32 {
+    let preserved = match command {
+        Command::Create(args) => args.preserve_fds,
+        Command::Run(args) => args.create.preserve_fds,
+        _ => 0,
+    };
+    preserved.saturating_add(listen_fds())
+}
+
+/// sd_listen_fds(3): LISTEN_FDS, unless they are said to be for another process.
+fn listen_fds() -> u32 {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u32>().ok());
+    let ours = number("LISTEN_PID").is_none_or(|pid| pid == std::process::id());
+    number("LISTEN_FDS").filter(|_| ours).unwrap_or(0)
+}
+
+fn dispatch(cli: &Cli) -> Result<u8> {
+    match &cli.command {
+        Command::Create(args) => verbs::create::create(&runtime(cli)?, &creation(cli, args)?)?,
+        Command::Run(args) => {
+            let attendance = match (args.detach, args.keep) {
+                (true, _) => Attendance::Detached,
+                (false, true) => Attendance::ForegroundAndKeep,
+                (false, false) => Attendance::Foreground,
+            };
+            return verbs::run::run(&runtime(cli)?, &creation(cli, &args.create)?, attendance);
+        }
+        Command::Start { id } => verbs::start::start(&runtime(cli)?, &parse(id)?)?,
+        Command::State { id } => print_json(&verbs::state::state(&runtime(cli)?, &parse(id)?)?)?,
+        Command::Kill { id, signal, all } => {
+            let number = sys::process::signal_number(signal)
+                .ok_or_else(|| invalid(format!("unknown signal {signal:?}")))?;
+            let reach = if *all { Reach::All } else { Reach::Init };
+            verbs::kill::kill(&runtime(cli)?, &parse(id)?, number, reach)?;
+        }
+        Command::Delete { id, force } => {
+            let force = if *force { Force::Yes } else { Force::No };
+            verbs::delete::delete(&runtime(cli)?, &parse(id)?, force)?;
+        }
+        Command::List(args) => list(&runtime(cli)?, args)?,
+        Command::Spec { bundle, rootless } => {
+            let kind = if *rootless { SpecKind::Rootless } else { SpecKind::Root };
+            verbs::spec::spec(bundle, kind)?;
+        }
+        Command::Features => print_json(&verbs::features::features())?,
+    }
+    Ok(0)
+}
+
+fn runtime(cli: &Cli) -> Result<Runtime> {
+    Runtime::open(&cli.root.clone().unwrap_or_else(default_root))
+}
+
+/// /run for root; a user's own directory for others.
+fn default_root() -> PathBuf {
+    const NAME: &str = "minidocker-oci";
+    match std::env::var_os("XDG_RUNTIME_DIR").filter(|_| !nix::unistd::geteuid().is_root()) {
+        Some(dir) => PathBuf::from(dir).join(NAME),
+        None => PathBuf::from("/run").join(NAME),
+    }
+}
+
+fn parse(id: &str) -> Result<ContainerId> {
+    id.parse()
+}
+
+fn creation(cli: &Cli, args: &CreateArgs) -> Result<Creation> {
+    // Later verbs may say so, too: they go by what `create` did.
+    if cli.systemd_cgroup || !matches!(cli.cgroup_manager, None | Some(CgroupManager::Cgroupfs)) {
+        return Err(unsupported(
+            "only the cgroupfs driver is there yet: leave --systemd-cgroup and --cgroup-manager out",
+        ));
+    }
+    Ok(Creation {
+        id: parse(&args.id)?,
+        bundle: args.bundle.clone(),
+        config: args.config.clone(),
+        console_socket: args.console_socket.clone(),
+        pid_file: args.pid_file.clone(),
+        listen_fds: listen_fds(),
+        preserve_fds: args.preserve_fds,
+        wishes: Wishes { no_pivot: args.no_pivot, no_new_keyring: args.no_new_keyring },
+    })
+}
+
+fn list(runtime: &Runtime, args: &ListArgs) -> Result<()> {
+    let states = verbs::list::list(runtime)?;
+    match (args.quiet, args.format) {
+        (true, _) => print(&states.iter().map(|state| format!("{}\n", state.id)).collect::<String>()),
+        (false, ListFormat::Table) => print(&verbs::list::table(&states)),
+        (false, ListFormat::Json) if states.is_empty() => print("null\n"),
+        (false, ListFormat::Json) => print(&format!("{}\n", serde_json::to_string(&states)?)),
+    }
+}
+
+fn print_json(value: &impl serde::Serialize) -> Result<()> {
+    print(&format!("{}\n", serde_json::to_string_pretty(value)?))
+}
+
+/// To standard output, whole. A reader that has gone is an error like any other.
+fn print(text: &str) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).doing(|| "standard output")
+}
+
+/// The lines of `--version`, as engines parse them; the program's name comes before them. 1.3.0 is
+/// `spec::OCI_VERSION`, which a constant string can't refer to: a test compares them.
+const VERSION: &str =
+    concat!("version ", env!("CARGO_PKG_VERSION"), "\ncommit: v", env!("CARGO_PKG_VERSION"), "\nspec: 1.3.0");
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_version_names_the_specification() {
+        assert!(super::VERSION.ends_with(&format!("spec: {}", crate::spec::OCI_VERSION)));
+    }
+}

@@ -1,0 +1,99 @@
+//! `create ID`: runtime.md, "Create"; lifecycle steps 1 to 5.
+
+use std::path::PathBuf;
+
+use super::Runtime;
+use crate::container::id::ContainerId;
+use crate::error::{Result, invalid};
+use crate::launch::{self, Launched, Order, Start, Terminal};
+use crate::plan::{self, HostFacts, Plan, Wishes};
+use crate::spec::{self, Bundle};
+use crate::sys::exe;
+
+/// What `create` and `run` are asked for.
+#[derive(Clone, Debug)]
+pub struct Creation {
+    /// The new container's id.
+    pub id: ContainerId,
+    /// `--bundle`
+    pub bundle: PathBuf,
+    /// `--config`: instead of the bundle's config.json.
+    pub config: Option<PathBuf>,
+    /// `--console-socket`
+    pub console_socket: Option<PathBuf>,
+    /// `--pid-file`
+    pub pid_file: Option<PathBuf>,
+    /// How many descriptors from 3 up are LISTEN_FDS, sd_listen_fds(3).
+    pub listen_fds: u32,
+    /// `--preserve-fds`: so many more after them.
+    pub preserve_fds: u32,
+    /// `--no-pivot`, `--no-new-keyring`
+    pub wishes: Wishes,
+}
+
+/// Makes the container; its process waits for `start`.
+pub fn create(runtime: &Runtime, creation: &Creation) -> Result<()> {
+    make(runtime, creation, Start::AtGate, Foreground::No).map(drop)
+}
+
+/// Whether this process stays and can serve a terminal itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Foreground {
+    Yes,
+    No,
+}
+
+pub(super) fn make(
+    runtime: &Runtime,
+    creation: &Creation,
+    start: Start,
+    foreground: Foreground,
+) -> Result<Launched> {
+    if !exe::can_detach() && !exe::is_sealed() {
+        // This kernel does not let init leave the program's file: so all of this runs from a copy.
+        let never = exe::restart_sealed()?;
+        match never {}
+    }
+    let bundle = spec::load(&creation.bundle, creation.config.as_deref())?;
+    let facts = HostFacts { euid: nix::unistd::geteuid().as_raw() };
+    let plan = plan::compile(&bundle, creation.id.as_str(), facts, creation.wishes)?;
+    let terminal = terminal(&plan, creation, foreground)?;
+    order(runtime, creation, &bundle, &plan, (start, terminal))
+}
+
+fn order(
+    runtime: &Runtime,
+    creation: &Creation,
+    bundle: &Bundle,
+    plan: &Plan,
+    (start, terminal): (Start, Terminal),
+) -> Result<Launched> {
+    launch::launch(Order {
+        store: &runtime.store,
+        id: &creation.id,
+        bundle,
+        plan,
+        start,
+        terminal,
+        pid_file: creation.pid_file.as_deref(),
+        listen_fds: creation.listen_fds,
+        preserve_fds: creation.preserve_fds,
+    })
+}
+
+/// A terminal needs somebody who serves it, and who waits for one must get it.
+fn terminal(plan: &Plan, creation: &Creation, foreground: Foreground) -> Result<Terminal> {
+    let wanted = plan.process.as_ref().is_some_and(|process| process.terminal.is_some());
+    match (wanted, &creation.console_socket, foreground) {
+        (true, Some(path), Foreground::No) => Ok(Terminal::Send(std::path::absolute(path)?)),
+        (true, None, Foreground::Yes) => Ok(Terminal::Keep),
+        (true, None, Foreground::No) => Err(invalid(
+            "cannot allocate tty if the container is detached without --console-socket: process.terminal is true",
+        )),
+        (_, Some(_), Foreground::Yes) => Err(invalid("--console-socket is for a detached container")),
+        (false, Some(_), Foreground::No) => {
+            Err(invalid("--console-socket was given and process.terminal is not true"))
+        }
+        (false, None, _) => Ok(Terminal::None),
+    }
+}

@@ -1,0 +1,64 @@
+//! `delete ID`: runtime.md, "Delete"; lifecycle steps 12 and 13.
+
+use std::time::{Duration, Instant};
+
+use super::{Current, Runtime};
+use crate::container::cgroup::Tree;
+use crate::container::destruction::{self, DEADLINE};
+use crate::container::id::ContainerId;
+use crate::container::status::Verb;
+use crate::container::store::Entry;
+use crate::error::{Kind, Result, best_effort, failure, kind_of};
+
+/// What may be deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Force {
+    /// What has stopped or was not started.
+    No,
+    /// Anything; what is not there is no error: `--force`.
+    Yes,
+}
+
+/// Removes the container with all that `create` made.
+pub fn delete(runtime: &Runtime, id: &ContainerId, force: Force) -> Result<()> {
+    let entry = match lock(runtime, id, force) {
+        Err(error) if force == Force::Yes && kind_of(&error) == Kind::NotFound => return Ok(()),
+        entry => entry?,
+    };
+    let Some(record) = entry.record()? else {
+        // `create` was killed before it wrote its first record, which precedes all else.
+        return entry.remove(&runtime.store);
+    };
+    let current = Current::of(Some(&record), entry.has_gate()?)?;
+    // Whoever holds the lock of a container that is being created is not at work on it any more.
+    let abandoned = record.process.is_none();
+    if force == Force::No && !abandoned && !current.status.admits(Verb::Delete) {
+        let text = format!("cannot delete container {id} that is not stopped: {}", current.status);
+        return Err(failure(Kind::InvalidState, text));
+    }
+    destruction::destroy(&runtime.store, entry, &record)
+}
+
+/// With force, a `create` that is still at work gets a second, and is then ended by the death of its init.
+fn lock(runtime: &Runtime, id: &ContainerId, force: Force) -> Result<Entry> {
+    const PATIENCE: Duration = Duration::from_secs(1);
+    if force == Force::No {
+        return runtime.store.lock(id);
+    }
+    if let Some(entry) = runtime.store.lock_within(id, PATIENCE)? {
+        return Ok(entry);
+    }
+    if let Some(record) = runtime.store.peek(id)?.0.filter(|record| record.cgroup.is_ours()) {
+        if let Some(cgroup) = Tree::find()?.open(&record.cgroup)? {
+            best_effort("kill the container", cgroup.kill());
+        }
+    }
+    let began = Instant::now();
+    runtime.store.lock_within(id, DEADLINE)?.ok_or_else(|| {
+        let text = format!(
+            "container {id}: another command is at work on it, still after {:?}",
+            began.elapsed() + PATIENCE
+        );
+        failure(Kind::InvalidState, text)
+    })
+}

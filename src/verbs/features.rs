@@ -1,0 +1,154 @@
+//! `features`: features.md, for engines that ask before they rely on something.
+
+use serde_json::Value;
+
+use crate::plan::{options, seccomp};
+use crate::spec::features::{Taken, TakenBySeccomp, document};
+
+/// The features document, with its keys in alphabetical order.
+pub fn features() -> Value {
+    document(&Taken {
+        mount_options: &options::known(),
+        seccomp: TakenBySeccomp {
+            actions: &seccomp::ACTIONS,
+            operators: &seccomp::OPERATORS,
+            archs: &seccomp::ARCHS,
+            known_flags: &seccomp::KNOWN_FLAGS,
+            supported_flags: &seccomp::SUPPORTED_FLAGS,
+        },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Value, features, seccomp};
+    use crate::error::{Kind, kind_of};
+    use crate::plan::{HostFacts, Plan, Wishes, compile, options::Options};
+    use crate::spec::{Bundle, oci::Features};
+    use serde_json::json;
+
+    /// Compiles a configuration of a root and what is given.
+    fn compiled(mut config: Value) -> crate::error::Result<Plan> {
+        config["ociVersion"] = "1.3.0".into();
+        config["root"] = json!({ "path": "rootfs" });
+        let spec = crate::spec::parse(config.to_string().as_bytes()).unwrap();
+        compile(&Bundle { dir: "/bundle".into(), spec }, "c", HostFacts { euid: 0 }, Wishes::default())
+    }
+
+    fn listed(pointer: &str) -> Vec<String> {
+        let list = features().pointer(pointer).unwrap().as_array().unwrap().clone();
+        list.iter().map(|name| name.as_str().unwrap().to_owned()).collect()
+    }
+
+    fn process(more: Value) -> Value {
+        let mut process = json!({ "user": { "uid": 0, "gid": 0 }, "cwd": "/", "args": ["sh"] });
+        process.as_object_mut().unwrap().append(&mut more.as_object().unwrap().clone());
+        json!({ "process": process })
+    }
+
+    #[test]
+    fn every_property_is_one_that_the_model_has_and_none_is_unknown() {
+        let read: Features = serde_json::from_value(features()).unwrap();
+        assert_eq!(serde_json::to_value(read).unwrap(), features());
+    }
+
+    #[test]
+    fn every_namespace_that_is_listed_is_planned() {
+        let all: Vec<Value> =
+            listed("/linux/namespaces").iter().map(|kind| json!({ "type": kind })).collect();
+        let map = json!([{ "containerID": 0, "hostID": 0, "size": 1 }]);
+        let plan =
+            compiled(json!({ "linux": { "namespaces": all, "uidMappings": map, "gidMappings": map } }))
+                .unwrap();
+        assert_eq!(plan.namespaces.new.count_ones(), 8);
+    }
+
+    #[test]
+    fn every_capability_that_is_listed_has_a_bit() {
+        let all = listed("/linux/capabilities");
+        let plan = compiled(process(json!({ "capabilities": { "bounding": all } }))).unwrap();
+        assert_eq!(plan.process.unwrap().capabilities.bounding, (1 << all.len()) - 1);
+    }
+
+    #[test]
+    fn every_hook_that_is_listed_is_planned() {
+        let hooks: serde_json::Map<_, _> =
+            listed("/hooks").into_iter().map(|kind| (kind, json!([{ "path": "/hook" }]))).collect();
+        let plan = compiled(json!({ "hooks": hooks })).unwrap().hooks;
+        let kinds = [
+            plan.prestart,
+            plan.create_runtime,
+            plan.create_container,
+            plan.start_container,
+            plan.poststart,
+            plan.poststop,
+        ];
+        assert!(kinds.iter().all(|hooks| hooks.len() == 1));
+    }
+
+    #[test]
+    fn every_mount_option_that_is_listed_is_parsed() {
+        assert!(Options::parse(&listed("/mountOptions")).is_ok());
+    }
+
+    #[test]
+    fn seccomp_takes_the_actions_that_are_listed_and_no_other() {
+        let actions = "ALLOW ERRNO KILL KILL_PROCESS KILL_THREAD LOG NOTIFY TRACE TRAP";
+        for action in actions.split(' ').map(|name| format!("SCMP_ACT_{name}")) {
+            let seccomp = json!({ "defaultAction": action });
+            let taken = compiled(json!({ "linux": { "seccomp": seccomp } })).is_ok();
+            assert_eq!(taken, listed("/linux/seccomp/actions").contains(&action), "{action}");
+        }
+    }
+
+    #[test]
+    fn seccomp_takes_the_architectures_that_are_listed_and_no_other() {
+        let archs = "X86 X86_64 X32 ARM AARCH64 LOONGARCH64 M68K MIPS MIPS64 MIPS64N32 MIPSEL MIPSEL64 \
+            MIPSEL64N32 PPC PPC64 PPC64LE S390 S390X SH SHEB PARISC PARISC64 RISCV64";
+        for arch in archs.split_whitespace().map(|name| format!("SCMP_ARCH_{name}")) {
+            let profile = json!({ "defaultAction": "SCMP_ACT_ALLOW", "architectures": [arch] });
+            let plan = seccomp::plan(&serde_json::from_value(profile).unwrap()).unwrap();
+            // One of the other byte order is known, and refused for another reason.
+            let known = seccomp::filter(&plan).err().is_none_or(|error| kind_of(&error) != Kind::Unsupported);
+            assert_eq!(known, listed("/linux/seccomp/archs").contains(&arch), "{arch}");
+        }
+    }
+
+    #[test]
+    fn seccomp_takes_every_operator_and_flag_that_is_listed() {
+        for op in listed("/linux/seccomp/operators") {
+            let arg = json!({ "index": 0, "value": 1, "op": op });
+            let rule = json!({ "names": ["read"], "action": "SCMP_ACT_KILL", "args": [arg] });
+            let profile = json!({ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule] });
+            let plan = seccomp::plan(&serde_json::from_value(profile).unwrap()).unwrap();
+            assert!(seccomp::filter(&plan).is_ok(), "{op}");
+        }
+        let flags = listed("/linux/seccomp/knownFlags");
+        assert!(listed("/linux/seccomp/supportedFlags").iter().all(|flag| flags.contains(flag)));
+        let profile = json!({ "defaultAction": "SCMP_ACT_ALLOW", "flags": flags });
+        assert!(compiled(json!({ "linux": { "seccomp": profile } })).is_ok());
+    }
+
+    #[test]
+    fn what_is_said_to_be_missing_is_refused() {
+        let id_mapped = json!([{ "destination": "/m", "source": "/m", "options": ["bind", "idmap"] }]);
+        for (feature, config) in [
+            ("cgroup/systemd", json!({ "linux": { "cgroupsPath": "system.slice:c:x" } })),
+            ("cgroup/systemdUser", json!({ "linux": { "cgroupsPath": "user.slice:c:x" } })),
+            ("cgroup/rdma", json!({ "linux": { "resources": { "rdma": { "mlx5": { "hcaHandles": 1 } } } } })),
+            ("apparmor/enabled", process(json!({ "apparmorProfile": "p" }))),
+            ("selinux/enabled", process(json!({ "selinuxLabel": "l" }))),
+            ("selinux/enabled", json!({ "linux": { "mountLabel": "l" } })),
+            ("intelRdt/enabled", json!({ "linux": { "intelRdt": { "closID": "x" } } })),
+            ("mountExtensions/idmap/enabled", json!({ "mounts": id_mapped })),
+            ("netDevices/enabled", json!({ "linux": { "netDevices": { "eth0": {} } } })),
+        ] {
+            assert_eq!(features().pointer(&format!("/linux/{feature}")).unwrap(), false, "{feature}");
+            let error = compiled(config).err().unwrap();
+            assert_eq!(kind_of(&error), Kind::Unsupported, "{feature}: {error:#}");
+        }
+        assert!(listed("/linux/memoryPolicy/modes").is_empty());
+        let policy = json!({ "linux": { "memoryPolicy": { "mode": "MPOL_LOCAL" } } });
+        assert_eq!(kind_of(&compiled(policy).err().unwrap()), Kind::Unsupported);
+    }
+}

@@ -1,0 +1,62 @@
+//! `start ID`: runtime.md, "Start"; lifecycle steps 6 to 9.
+
+use std::os::fd::AsRawFd;
+
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
+
+use super::{Current, Runtime};
+use crate::container::handshake::{Go, Link, Message};
+use crate::container::id::ContainerId;
+use crate::container::status::Verb;
+use crate::container::store::{Entry, GATE};
+use crate::container::{destruction, hooks};
+use crate::error::{Kind, Result, best_effort, failure, kind_of};
+use crate::spec::oci::ContainerState;
+use crate::spec::record::Record;
+use crate::sys::{Call, retry_eintr};
+
+/// Lets the container's process become its program.
+pub fn start(runtime: &Runtime, id: &ContainerId) -> Result<()> {
+    let entry = runtime.store.lock(id)?;
+    let record = entry.record()?;
+    let current = Current::of(record.as_ref(), entry.has_gate()?)?;
+    let (true, Some(record)) = (current.status.admits(Verb::Start), record) else {
+        return Err(failure(
+            Kind::InvalidState,
+            format!("cannot start container {id}: it is {}", current.status),
+        ));
+    };
+    let outcome = open_gate(&entry).and_then(|()| after_start(&record, current.pid()));
+    match outcome {
+        // Lifecycle steps 8 and 9: a hook that fails ends the container.
+        Err(error) if kind_of(&error) == Kind::Hook => {
+            best_effort("destroy the container", destruction::destroy(&runtime.store, entry, &record));
+            Err(error)
+        }
+        outcome => outcome,
+    }
+}
+
+/// The poststart hooks: the program runs, `start` has not answered yet.
+pub(super) fn after_start(record: &Record, pid: i32) -> Result<()> {
+    let state = record.hook_state(ContainerState::Running, Some(pid));
+    hooks::run("poststart", &record.hooks.poststart, &state, &record.bundle)
+}
+
+/// Says the word to init and waits until it has become the program, or says why it could not. The gate
+/// goes first: whatever happens after that, the container is no longer `created`.
+fn open_gate(entry: &Entry) -> Result<()> {
+    let socket = socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None)
+        .call(|| "socket(AF_UNIX, SOCK_SEQPACKET)")?;
+    let path = format!("/proc/self/fd/{}/{GATE}", entry.dir().as_raw_fd());
+    let address = UnixAddr::new(path.as_str()).call(|| "sockaddr_un")?;
+    retry_eintr(|| connect(socket.as_raw_fd(), &address)).call(|| format!("connect({GATE:?})"))?;
+    entry.remove_gate()?;
+    let link = Link::over(socket);
+    link.send(&Go, None)?;
+    match link.receive::<Message>()? {
+        Some(Message::Failed(report)) => Err(report.into()),
+        Some(other) => Err(failure(Kind::System, format!("init said {other:?} at its gate"))),
+        None => Ok(()),
+    }
+}
