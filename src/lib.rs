@@ -12,3 +12,4 @@ pub mod init;
 pub mod launch;
 pub mod verbs;
 pub mod oci;
+pub mod frontend;
