@@ -1,0 +1,510 @@
+//! After the death of any process of the runtime at any moment, `state` tells the truth and one `delete -f`
+//! takes everything away. And verbs that meet: one wins, the others say so.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::support::bundle::{Bundle, add_mount, set_namespace};
+use crate::support::{
+    Case, Done, case, eventually, host_command, installed, need, nothing_is_left, read, write,
+};
+
+/// A container that is worth being killed in the middle: mounts, a hook, a filter, devices.
+fn rich(case: &Case) -> Bundle {
+    let volume = case.subdir("volume");
+    case.script("sleep 100", |config| {
+        add_mount(config, "/v", "bind", &volume, &["rbind", "ro"]);
+        add_mount(config, "/sys/fs/cgroup", "cgroup", "cgroup", &["ro"]);
+        config["linux"]["maskedPaths"] = json!(["/proc/kcore", "/proc/fs"]);
+        config["linux"]["readonlyPaths"] = json!(["/proc/sys"]);
+        config["linux"]["seccomp"] = json!({ "defaultAction": "SCMP_ACT_ALLOW" });
+        config["linux"]["resources"] = json!({ "devices": [{ "allow": false, "access": "rwm" }] });
+        config["hooks"]["createRuntime"] = json!([{ "path": "/bin/true" }]);
+    })
+}
+
+/// After something was killed: what `state` says is true, and one `delete -f` is enough; then the id is free.
+#[track_caller]
+fn recovers(case: &Case, b: &Bundle, what: &str) {
+    let state = case.call(["state", &b.id]).finish();
+    if state.code() == 0 {
+        let state: Value = serde_json::from_str(&state.stdout()).unwrap();
+        let pid = state["pid"].as_i64().unwrap_or(0);
+        let alive = pid > 0 && !read_or_empty(&format!("/proc/{pid}/stat")).is_empty();
+        match state["status"].as_str().unwrap() {
+            "creating" | "stopped" => {}
+            "created" | "running" => assert!(alive, "{what}: {state}"),
+            other => panic!("{what}: {other}"),
+        }
+    } else {
+        let text = state.stderr();
+        assert!(text.contains("does not exist") || text.contains("creating"), "{what}: {state}");
+    }
+    let deleted = case.call(["delete", "-f", &b.id]).finish();
+    assert_eq!(deleted.code(), 0, "{what}: {deleted}");
+    // Who was killed is reaped by its parent, which may be this process: it is a zombie until then.
+    nothing_is_left(case, what);
+}
+
+fn read_or_empty(path: &str) -> String {
+    std::fs::read_to_string(path).unwrap_or_default()
+}
+
+#[test]
+fn a_create_that_is_killed_at_any_time_can_be_deleted() {
+    let case = case!();
+    let b = rich(&case);
+    let began = Instant::now();
+    case.created(&b);
+    let whole = began.elapsed();
+    case.delete(&b.id);
+    for n in 0..80u32 {
+        let create = case.call(["create", "-b", b.path(), &b.id]).spawn();
+        std::thread::sleep(whole * n / 70);
+        // Dropped, it is killed.
+        drop(create);
+        recovers(&case, &b, &format!("killed after {n}/70 of its time"));
+    }
+    case.run_once(&b);
+}
+
+#[test]
+fn a_start_or_delete_that_is_killed_at_any_time_can_be_deleted() {
+    let case = case!();
+    let b = rich(&case);
+    for n in 0..40u32 {
+        for verb in ["start", "delete"] {
+            case.created(&b);
+            let call = case.call([verb, &b.id]).spawn();
+            std::thread::sleep(Duration::from_micros(100) * n);
+            drop(call);
+            recovers(&case, &b, &format!("{verb} killed after {n}/10 ms"));
+        }
+    }
+}
+
+#[test]
+fn a_run_that_is_killed_at_any_time_can_be_deleted() {
+    let case = case!();
+    let b = rich(&case);
+    for n in 0..40u32 {
+        let run = case.call(["run", "-b", b.path(), &b.id]).spawn();
+        std::thread::sleep(Duration::from_micros(400) * n);
+        drop(run);
+        recovers(&case, &b, &format!("run killed after {n}*0.4 ms"));
+    }
+}
+
+/// How often each system call is made by the process that makes it most: strace counts by process.
+fn calls_of(case: &Case, b: &Bundle, verb: &[&str]) -> BTreeMap<String, u32> {
+    let log = case.path("trace");
+    let _traced = traced(case, &["-o", log.to_str().unwrap()], b, verb).ok();
+    let mut counts: BTreeMap<(String, String), u32> = BTreeMap::new();
+    for line in read(&log).lines().filter(|line| !line.contains("resumed>")) {
+        let (pid, rest) = line.split_once(' ').unwrap();
+        let name: String =
+            rest.trim_start().chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
+        if rest.contains('(') && !name.is_empty() {
+            *counts.entry((name, pid.to_owned())).or_default() += 1;
+        }
+    }
+    let mut most = BTreeMap::new();
+    for ((name, _), count) in counts {
+        let entry = most.entry(name).or_insert(0);
+        *entry = count.max(*entry);
+    }
+    most
+}
+
+/// A verb under strace, which stays beside it (`-D`): so it does not wait for the container.
+fn traced(case: &Case, flags: &[&str], b: &Bundle, verb: &[&str]) -> Done {
+    let line: Vec<&str> = ["strace", "-D", "-f", "-qq"].iter().chain(flags).copied().collect();
+    let verb: Vec<&str> = match verb {
+        ["create"] => vec!["create", "-b", b.path(), &b.id],
+        [verb] => vec![verb, &b.id],
+        other => other.to_vec(),
+    };
+    case.call_through(&line, verb).finish()
+}
+
+/// A verb with something done to one of its calls.
+fn injected(case: &Case, inject: &str, b: &Bundle, verb: &[&str]) -> Done {
+    let log = case.path("inject");
+    // Only what is traced is injected into.
+    let call = inject.trim_start_matches("inject=").split(':').next().unwrap();
+    let trace = format!("trace={call}");
+    traced(case, &["-e", &trace, "-e", inject, "-o", log.to_str().unwrap()], b, verb)
+}
+
+/// Kills a verb at the k-th of each of its system calls, in whichever of its processes comes there first.
+fn sweep(case: &Case, verb: &str, prepare: impl Fn(&Bundle)) {
+    let b = rich(case);
+    prepare(&b);
+    let calls = calls_of(case, &b, &[verb]);
+    case.delete(&b.id);
+    nothing_is_left(case, "by strace");
+    let points: u32 = calls.values().sum();
+    assert!(points > 40, "{calls:?}");
+    let (mut killed, mut spared) = (0, 0);
+    for (name, count) in calls {
+        // Killing an exit is no kill, and resets of 64 signals in a row are one moment.
+        let last = match name.as_str() {
+            "exit_group" | "execve" => continue,
+            "rt_sigaction" | "prctl" | "close" | "brk" => count.min(12),
+            _ => count,
+        };
+        for k in 1..=last {
+            prepare(&b);
+            // Init's death is an error of the verb, too, unless it came after its end.
+            match injected(case, &format!("inject={name}:signal=KILL:when={k}"), &b, &[verb]).code() {
+                0 => spared += 1,
+                _ => killed += 1,
+            }
+            recovers(case, &b, &format!("{verb} killed at {name} number {k}"));
+        }
+    }
+    println!("{verb}: killed at {killed} moments, {spared} times it was too late");
+    assert!(killed > 40 && killed > spared, "{verb}: killed {killed} times, not {spared} times");
+    case.run_once(&b);
+}
+
+impl Case {
+    /// The id is free, and the bundle is still good.
+    fn run_once(&self, b: &Bundle) {
+        self.started(b);
+        self.delete(&b.id);
+    }
+}
+
+#[test]
+fn a_create_that_is_killed_at_any_system_call_can_be_deleted() {
+    let case = case!();
+    need!(installed("strace"), "strace is not installed");
+    sweep(&case, "create", |_| {});
+}
+
+#[test]
+fn a_start_that_is_killed_at_any_system_call_can_be_deleted() {
+    let case = case!();
+    need!(installed("strace"), "strace is not installed");
+    sweep(&case, "start", |b| drop(case.created(b)));
+}
+
+#[test]
+fn a_delete_that_is_killed_at_any_system_call_can_be_repeated() {
+    let case = case!();
+    need!(installed("strace"), "strace is not installed");
+    sweep(&case, "delete", |b| drop(case.created(b)));
+}
+
+/// Calls without which there is no container, and which of them.
+const NEEDED: [(&str, u32); 22] = [
+    ("clone3", 1),
+    ("mkdirat", 1),
+    ("mkdirat", 2),
+    ("move_mount", 1),
+    ("move_mount", 3),
+    ("open_tree", 1),
+    ("open_tree", 2),
+    ("fsopen", 1),
+    ("fsopen", 2),
+    ("fsmount", 1),
+    ("mount_setattr", 1),
+    ("mount_setattr", 2),
+    ("pivot_root", 1),
+    ("setresuid", 1),
+    ("setresgid", 1),
+    ("setgroups", 1),
+    ("bpf", 1),
+    ("socketpair", 1),
+    ("renameat", 1),
+    ("sethostname", 1),
+    ("mknodat", 1),
+    ("memfd_create", 1),
+];
+
+#[test]
+fn a_create_whose_calls_fail_says_which_and_leaves_nothing() {
+    let case = case!();
+    need!(installed("strace"), "strace is not installed");
+    let b = rich(&case);
+    let mut failed = 0;
+    for errno in ["ENOMEM", "EPERM", "EIO"] {
+        for (name, k) in NEEDED {
+            let inject = format!("inject={name}:error={errno}:when={k}");
+            let done = injected(&case, &inject, &b, &["create"]);
+            if done.code() == 0 {
+                // Some have another way; then it is a container like any other.
+                assert_eq!(case.status(&b.id), "created", "{inject}");
+                case.delete(&b.id);
+            } else {
+                failed += 1;
+                done.fails(&[errno]);
+                case.call(["state", &b.id]).finish().fails(&["does not exist"]);
+            }
+            nothing_is_left(&case, &inject);
+        }
+    }
+    println!("failed as asked: {failed} of {}", 3 * NEEDED.len());
+    assert!(failed > 2 * NEEDED.len(), "only {failed} calls failed");
+}
+
+#[test]
+fn calls_that_are_interrupted_are_made_again() {
+    let case = case!();
+    need!(installed("strace"), "strace is not installed");
+    let b = rich(&case);
+    // A hook is somebody else's program.
+    let mut config = b.config();
+    config["hooks"] = json!({});
+    b.save(&config);
+    for name in
+        // Not accept4: init waits in it without a handler, and the kernel itself restarts it then.
+        ["openat2", "read", "write", "recvmsg", "sendmsg", "poll", "waitid", "flock", "connect"]
+    {
+        for verb in [&["create"][..], &["start"], &["delete", "-f", &b.id]] {
+            let inject = format!("inject={name}:error=EINTR:when=1+3");
+            let done = injected(&case, &inject, &b, verb);
+            assert_eq!(done.code(), 0, "{verb:?} {inject}: {done}");
+        }
+        nothing_is_left(&case, "in the end");
+    }
+}
+
+#[test]
+fn the_death_of_init_between_create_and_start_is_seen_at_once() {
+    let case = case!();
+    let b = case.script("true", |_| {});
+    case.created(&b);
+    let pid = nix::unistd::Pid::from_raw(case.pid(&b.id));
+    nix::sys::signal::kill(pid, nix::sys::signal::SIGKILL).unwrap();
+    // This process is its reaper: now it is dead, and not only about to die.
+    nix::sys::wait::waitpid(pid, None).unwrap();
+    let start = case.call(["start", &b.id]).finish();
+    assert_eq!(start.code(), 1, "{start}");
+    assert!(start.took < Duration::from_secs(2), "{start}");
+    case.until(&b.id, "stopped");
+    case.call(["delete", &b.id]).finish().ok();
+}
+
+#[test]
+fn of_many_creates_of_one_id_one_wins() {
+    let case = case!();
+    let b = case.script("sleep 100", |_| {});
+    for _ in 0..5 {
+        let all: Vec<_> = (0..16).map(|_| case.call(["create", "-b", b.path(), &b.id]).spawn()).collect();
+        let ended: Vec<Done> = all.into_iter().map(crate::support::Running::wait).collect();
+        assert_eq!(ended.iter().filter(|done| done.code() == 0).count(), 1);
+        for loser in ended.into_iter().filter(|done| done.code() != 0) {
+            loser.fails(&["already exists"]);
+        }
+        // The losers took nothing of the winner's.
+        assert_eq!(case.status(&b.id), "created");
+        case.call(["start", &b.id]).finish().ok();
+        case.delete(&b.id);
+    }
+}
+
+#[test]
+fn of_many_starts_one_wins() {
+    let case = case!();
+    let b = case.script("echo started; sleep 100", |_| {});
+    let create = case.created(&b);
+    let all: Vec<_> = (0..16).map(|_| case.call(["start", &b.id]).spawn()).collect();
+    let ended: Vec<Done> = all.into_iter().map(crate::support::Running::wait).collect();
+    assert_eq!(ended.iter().filter(|done| done.code() == 0).count(), 1);
+    eventually("it has started", || create.stdout() == "started\n");
+    case.delete(&b.id);
+}
+
+#[test]
+fn of_64_deletes_one_wins_and_the_id_is_free_at_once() {
+    let case = case!();
+    let b = case.script("sleep 100", |_| {});
+    for force in [false, true] {
+        case.created(&b);
+        let line = if force { vec!["delete", "-f", &b.id] } else { vec!["delete", &b.id] };
+        let all: Vec<_> = (0..64).map(|_| case.call(line.clone()).spawn()).collect();
+        let ended: Vec<Done> = all.into_iter().map(crate::support::Running::wait).collect();
+        let won = ended.iter().filter(|done| done.code() == 0).count();
+        assert!(won == 1 || force && won == 64, "{won} have won");
+        for loser in ended.into_iter().filter(|done| done.code() != 0) {
+            loser.fails(&["does not exist"]);
+        }
+        case.run_once(&b);
+    }
+}
+
+#[test]
+fn delete_and_create_of_one_id_do_not_take_from_each_other() {
+    let case = case!();
+    let b = case.script("sleep 100", |_| {});
+    let end = Instant::now() + Duration::from_secs(2);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while Instant::now() < end {
+                    let done = case.call(["create", "-b", b.path(), &b.id]).finish();
+                    let text = done.stderr();
+                    let lost = [
+                        "already exists",
+                        "does not exist",
+                        "is not empty",
+                        "ended",
+                        "ENOENT",
+                        "No such",
+                        "broken",
+                        "closed",
+                    ]
+                    .iter()
+                    .any(|w| text.contains(w));
+                    assert!(done.code() == 0 || lost, "{done}");
+                }
+            });
+            scope.spawn(|| {
+                while Instant::now() < end {
+                    case.call(["delete", "-f", &b.id]).finish().ok();
+                }
+            });
+        }
+    });
+    case.delete(&b.id);
+    nothing_is_left(&case, "in the end");
+    case.run_once(&b);
+}
+
+#[test]
+fn containers_of_one_image_make_its_missing_directories_together() {
+    // runc#4543, T-B3.
+    let case = case!();
+    let bundles: Vec<Bundle> = (0..8)
+        .map(|_| {
+            case.script("cat /f/g/h", |config| {
+                add_mount(config, "/a/b/c", "tmpfs", "tmpfs", &[]);
+                add_mount(config, "/f/g/h", "bind", "/etc/hostname", &["bind"]);
+            })
+        })
+        .collect();
+    for b in &bundles[1..] {
+        let mut config = b.config();
+        config["root"]["path"] = json!(bundles[0].rootfs(""));
+        b.save(&config);
+    }
+    for _ in 0..10 {
+        for dir in ["a", "f"] {
+            host_command("rm", &["-rf".as_ref(), bundles[0].rootfs(dir).as_os_str()]);
+        }
+        let all: Vec<_> = bundles.iter().map(|b| case.call(["run", "-b", b.path(), &b.id]).spawn()).collect();
+        all.into_iter().for_each(|run| drop(run.wait().ok()));
+    }
+}
+
+#[test]
+fn a_record_of_another_boot_is_of_a_stopped_container_and_what_is_there_now_is_a_strangers() {
+    let case = case!();
+    let b = case.script("sleep 100", |_| {});
+    case.started(&b);
+    let pid = case.pid(&b.id).to_string();
+    let record = case.state.join(&b.id).join("record.json");
+    let mut value: Value = serde_json::from_str(&read(&record)).unwrap();
+    value["boot_id"] = json!("00000000-0000-0000-0000-000000000000");
+    write(&record, value.to_string(), 0o600);
+    assert_eq!((case.status(&b.id).as_str(), case.pid(&b.id)), ("stopped", 0));
+    case.call(["kill", &b.id, "KILL"]).finish().fails(&["container not running"]);
+    case.call(["delete", &b.id]).finish().ok();
+    // A cgroup of this path has been made since the machine was started: by somebody else.
+    assert_eq!(read(b.cgroup.join("cgroup.procs")).trim(), pid);
+    write(&b.cgroup.join("cgroup.kill"), "1", 0o644);
+    eventually("it is empty", || std::fs::remove_dir(&b.cgroup).is_ok());
+}
+
+#[test]
+fn a_stranger_that_has_the_pid_by_now_is_left_alone() {
+    let case = case!();
+    let b = case.script("true", |_| {});
+    case.started(&b);
+    case.until(&b.id, "stopped");
+    // proc_pid_stat(5) counts in clock ticks: who starts in the same one can't be told from it by its time. No pid
+    // comes back so soon.
+    std::thread::sleep(Duration::from_millis(50));
+    let mut stranger = case.host(["sleep", "100"]).spawn();
+    let record = case.state.join(&b.id).join("record.json");
+    let mut value: Value = serde_json::from_str(&read(&record)).unwrap();
+    value["process"]["pid"] = json!(stranger.pid());
+    write(&record, value.to_string(), 0o600);
+    assert_eq!(case.status(&b.id), "stopped");
+    case.call(["kill", &b.id, "KILL"]).finish().fails(&["container not running"]);
+    case.call(["delete", "-f", &b.id]).finish().ok();
+    assert!(!stranger.ended());
+}
+
+#[test]
+fn a_full_state_file_system_is_an_error_of_create_and_none_of_delete() {
+    // R10.
+    let case = case!();
+    let b = case.script("sleep 100", |_| {});
+    let small = case.subdir("state");
+    host_command(
+        "mount",
+        &[
+            "-t".as_ref(),
+            "tmpfs".as_ref(),
+            "-o".as_ref(),
+            "size=64k".as_ref(),
+            "tmpfs".as_ref(),
+            small.as_os_str(),
+        ],
+    );
+    case.created(&b);
+    let fill = small.join(".fill");
+    host_command(
+        "sh",
+        &["-c".as_ref(), format!("head -c 1000000 /dev/zero >{} 2>/dev/null; true", fill.display()).as_ref()],
+    );
+    let second = b.as_id(&case, &format!("{}-second", case.unique));
+    let create = case.create(&second);
+    let status = case.call(["state", &b.id]).finish();
+    let deleted = case.call(["delete", "-f", &b.id]).finish();
+    let ids = case.call(["list", "-q"]).finish();
+    host_command("rm", &[fill.as_os_str()]);
+    host_command("umount", &[small.as_os_str()]);
+    create.fails(&["ENOSPC"]);
+    status.ok();
+    deleted.ok();
+    ids.prints("");
+}
+
+#[test]
+fn a_container_whose_children_do_not_end_by_themselves_is_deleted_in_bounded_time() {
+    let case = case!();
+    let b = case.script(
+        "for i in $(seq 40); do setsid sh -c 'trap \"\" TERM HUP INT; sleep 100' & done; echo up; sleep 100",
+        |config| {
+            set_namespace(config, "pid", None);
+        },
+    );
+    let create = case.started(&b);
+    eventually("it is up", || create.stdout() == "up\n");
+    let done = case.call(["delete", "-f", &b.id]).finish().ok();
+    assert!(done.took < Duration::from_secs(5), "{done}");
+}
+
+#[test]
+fn a_frozen_container_can_be_killed_and_deleted() {
+    // R6.
+    let case = case!();
+    let b = case.script("sleep 100", |_| {});
+    for force in [true, false] {
+        case.started(&b);
+        write(&b.cgroup.join("cgroup.freeze"), "1", 0o644);
+        eventually("it is frozen", || read(b.cgroup.join("cgroup.events")).contains("frozen 1"));
+        if !force {
+            case.call(["kill", &b.id, "KILL"]).finish().ok();
+            case.until(&b.id, "stopped");
+        }
+        let line = if force { vec!["delete", "-f", &b.id] } else { vec!["delete", &b.id] };
+        case.call(line).finish().ok();
+    }
+}

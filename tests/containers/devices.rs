@@ -1,0 +1,270 @@
+//! Devices: config-linux.md, "Devices", "Default Devices", "Allowed Device list"; runtime-linux.md, "Dev
+//! symbolic links".
+
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+
+use serde_json::{Value, json};
+
+use crate::support::bundle::{add_user_namespace, set_capabilities, set_namespace};
+use crate::support::{case, is_there, link};
+
+const DEFAULT: &str = "/dev/null 1:3 666\n/dev/zero 1:5 666\n/dev/full 1:7 666\n/dev/random 1:8 666\n/dev/urandom 1:9 666\n/dev/tty 5:0 666\n";
+const SHOW: &str = "for d in null zero full random urandom tty; do stat -c '%n 0x%t 0x%T %a' /dev/$d; done | \
+    while read n t T a; do echo $n $((t)):$((T)) $a; done";
+
+fn set_devices(config: &mut Value, devices: Value) {
+    config["linux"]["devices"] = devices;
+}
+
+fn set_rules(config: &mut Value, rules: Value) {
+    config["linux"]["resources"]["devices"] = rules;
+}
+
+#[test]
+fn the_default_devices_are_there() {
+    let case = case!();
+    case.sh(SHOW, |_| {}).prints(DEFAULT);
+}
+
+#[test]
+fn the_default_devices_are_the_hosts_own_in_a_user_namespace() {
+    let case = case!();
+    let b = case.script(&format!("{SHOW}; echo x >/dev/null && head -c 3 /dev/zero | wc -c"), |config| {
+        add_user_namespace(config, 100_000)
+    });
+    b.chown(100_000);
+    case.run(&b).prints(&format!("{DEFAULT}3\n"));
+}
+
+#[test]
+fn the_default_devices_are_made_in_the_image_where_nothing_is_mounted_on_dev() {
+    let case = case!();
+    let b = case.script(SHOW, |config| {
+        config["mounts"]
+            .as_array_mut()
+            .unwrap()
+            .retain(|m| !m["destination"].as_str().unwrap().starts_with("/dev"))
+    });
+    case.run(&b).prints(DEFAULT);
+    // Once more: what the first container has made is the right thing, and stays.
+    case.run(&b).prints(DEFAULT);
+    assert!(b.rootfs("dev/null").metadata().unwrap().file_type().is_char_device());
+}
+
+#[test]
+fn the_links_of_dev_are_there_and_an_images_own_stay() {
+    let case = case!();
+    let script = "for l in fd stdin stdout stderr ptmx; do echo $l $(readlink /dev/$l); done";
+    let links = "fd /proc/self/fd\nstdin /proc/self/fd/0\nstdout /proc/self/fd/1\nstderr /proc/self/fd/2\nptmx pts/ptmx\n";
+    case.sh(script, |_| {}).prints(links);
+    let b = case.script(script, |config| {
+        config["mounts"].as_array_mut().unwrap().retain(|m| m["destination"] != "/dev")
+    });
+    link("/somewhere/else", &b.rootfs("dev/stdout"));
+    case.run(&b).prints(&links.replace("stdout /proc/self/fd/1", "stdout /somewhere/else"));
+}
+
+#[test]
+fn the_configurations_devices_are_made() {
+    let case = case!();
+    let script = "stat -c '%n %F %a %u:%g 0x%t:0x%T' /dev/mine /dev/deep/er/block /fifo /dev/plain";
+    let devices = json!([
+        { "path": "/dev/mine", "type": "c", "major": 1, "minor": 5, "fileMode": 0o640, "uid": 3, "gid": 4 },
+        { "path": "/dev/deep/er/block", "type": "b", "major": 7, "minor": 200, "fileMode": 0o600 },
+        { "path": "/fifo", "type": "p", "fileMode": 0o622 },
+        { "path": "/dev/plain", "type": "u", "major": 1, "minor": 3 },
+    ]);
+    case.sh(script, |config| set_devices(config, devices)).prints(
+        "/dev/mine character special file 640 3:4 0x1:0x5\n/dev/deep/er/block block special file 600 0:0 0x7:0xc8\n\
+         /fifo fifo 622 0:0 0x0:0x0\n/dev/plain character special file 666 0:0 0x1:0x3\n",
+    );
+}
+
+#[test]
+fn a_device_of_the_configuration_takes_the_place_of_a_default_one() {
+    let case = case!();
+    let devices = json!([{ "path": "/dev/null", "type": "c", "major": 1, "minor": 3, "fileMode": 0o600, "uid": 33, "gid": 33 }]);
+    case.sh("stat -c '%a %u:%g' /dev/null", |config| set_devices(config, devices)).prints("600 33:33\n");
+}
+
+#[test]
+fn a_device_of_the_configuration_is_bound_in_a_user_namespace() {
+    let case = case!();
+    let b = case.script("stat -c '%F 0x%t:0x%T' /dev/zero /dev/other/null; stat -c %F /dev/fifo", |config| {
+        add_user_namespace(config, 100_000);
+        set_devices(
+            config,
+            json!([
+                { "path": "/dev/zero", "type": "c", "major": 1, "minor": 5 },
+                { "path": "/dev/fifo", "type": "p" },
+            ]),
+        );
+    });
+    b.chown(100_000);
+    let done = case.run(&b);
+    assert!(done.stdout().starts_with("character special file 0x1:0x5\n"), "{done}");
+    assert!(done.stdout().ends_with("fifo\n"), "{done}");
+    // What the host has not can't be bound: said, by name.
+    let b = case.script("true", |config| {
+        add_user_namespace(config, 100_000);
+        set_devices(config, json!([{ "path": "/dev/no-such", "type": "c", "major": 1, "minor": 5 }]));
+    });
+    b.chown(100_000);
+    case.create(&b).fails(&["linux.devices[0] /dev/no-such"]);
+}
+
+#[test]
+fn another_file_in_the_place_of_a_device_is_an_error() {
+    let case = case!();
+    for (path, prepared) in
+        [("/dev/null", "dev/null"), ("/dev/mine", "dev/mine"), ("/else/where", "else/where")]
+    {
+        for kind in ["file", "directory", "link", "other device"] {
+            let b = case.script("true", |config| {
+                config["mounts"].as_array_mut().unwrap().retain(|m| m["destination"] != "/dev");
+                set_devices(config, json!([{ "path": path, "type": "c", "major": 1, "minor": 3 }]));
+            });
+            b.put(&format!("{prepared}.beside"), "", 0o644);
+            let at = b.rootfs(prepared);
+            match kind {
+                "file" => b.put(prepared, "precious\n", 0o644),
+                "directory" => crate::support::make_dir(&at),
+                "link" => link("/etc/passwd", &at),
+                _ => {
+                    let number = nix::sys::stat::makedev(1, 5);
+                    let mode = nix::sys::stat::Mode::S_IRUSR;
+                    nix::sys::stat::mknod(&at, nix::sys::stat::SFlag::S_IFCHR, mode, number).unwrap();
+                }
+            }
+            case.create(&b).fails(&["linux.devices[0]", path]);
+            // And it is left as it was.
+            let there = at.symlink_metadata().unwrap();
+            let same = match kind {
+                "file" => crate::support::read(&at) == "precious\n",
+                "directory" => there.is_dir(),
+                "link" => there.is_symlink(),
+                _ => there.rdev() == nix::sys::stat::makedev(1, 5),
+            };
+            assert!(same, "{kind} at {path}");
+        }
+    }
+}
+
+#[test]
+fn a_device_behind_a_link_stays_inside_of_the_root() {
+    // CVE-2026-41579, CVE-2026-47766.
+    let case = case!();
+    let canary = case.subdir("canary");
+    case.file("canary/ptmx", "precious\n", 0o644);
+    let b = case.script("true", |config| {
+        config["mounts"]
+            .as_array_mut()
+            .unwrap()
+            .retain(|m| !m["destination"].as_str().unwrap().starts_with("/dev"));
+        set_devices(config, json!([{ "path": "/up/mine", "type": "c", "major": 1, "minor": 3 }]));
+    });
+    std::fs::remove_dir(b.rootfs("dev")).unwrap();
+    link(&canary, &b.rootfs("dev"));
+    link(format!("../../../../..{}", canary.display()), &b.rootfs("up"));
+    let done = case.run(&b);
+    assert!(done.code() == 0 || done.stderr().contains("/dev") || done.stderr().contains("/up"), "{done}");
+    let names: Vec<_> = std::fs::read_dir(&canary).unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert_eq!(names, ["ptmx"]);
+    assert_eq!(crate::support::read(canary.join("ptmx")), "precious\n");
+}
+
+#[test]
+fn a_device_that_is_denied_can_not_be_opened() {
+    let case = case!();
+    // Capabilities and permissions allow it; the cgroup's program does not.
+    let all = |config: &mut Value| {
+        set_capabilities(config, &["CAP_MKNOD", "CAP_DAC_OVERRIDE"]);
+        set_namespace(config, "cgroup", None);
+    };
+    let script = "mknod /dev/kmsg2 c 1 11 && head -c 0 /dev/kmsg2; echo $?; head -c 1 /dev/mem2 2>&1; head -c1 /dev/zero | wc -c";
+    let done = case.sh(script, |config| {
+        all(config);
+        set_devices(config, json!([{ "path": "/dev/mem2", "type": "c", "major": 1, "minor": 1 }]));
+        set_rules(config, json!([{ "allow": false, "access": "rwm" }]));
+    });
+    let done = done.ok();
+    assert!(done.stdout().contains("/dev/mem2: Operation not permitted"), "{done}");
+    // mknod is allowed, opening it is not; the default ones work.
+    assert!(done.stderr().contains("/dev/kmsg2: Operation not permitted"), "{done}");
+    assert!(done.stdout().starts_with("1\n") && done.stdout().ends_with("1\n"), "{done}");
+}
+
+#[test]
+fn rules_hold_in_their_order_and_by_access() {
+    let case = case!();
+    let script =
+        "for how in '<' '>' '<>'; do eval \"(exec 3$how/dev/mine) 2>/dev/null\" && echo \"$how\"; done; true";
+    let with = |rules: Value| {
+        case.sh(script, |config| {
+            // The kernel's log asks for it when it is read; who opens it at all is the program's to say.
+            set_capabilities(config, &["CAP_SYSLOG"]);
+            set_devices(
+                config,
+                json!([{ "path": "/dev/mine", "type": "c", "major": 1, "minor": 11, "fileMode": 0o666 }]),
+            );
+            set_rules(config, rules);
+        })
+        .ok()
+        .lines()
+        .join(" ")
+    };
+    let none = json!({ "allow": false, "access": "rwm" });
+    let allow =
+        |access: &str| json!({ "allow": true, "type": "c", "major": 1, "minor": 11, "access": access });
+    let deny =
+        |access: &str| json!({ "allow": false, "type": "c", "major": 1, "minor": 11, "access": access });
+    assert_eq!(with(json!([none])), "");
+    assert_eq!(with(json!([none, allow("rwm")])), "< > <>");
+    assert_eq!(with(json!([none, allow("r")])), "<");
+    assert_eq!(with(json!([none, allow("w")])), ">");
+    assert_eq!(with(json!([none, allow("r"), allow("w")])), "< > <>");
+    assert_eq!(with(json!([none, allow("rwm"), deny("w")])), "<");
+    assert_eq!(with(json!([allow("rwm"), none])), "");
+    // Without minor, without type.
+    assert_eq!(with(json!([none, { "allow": true, "type": "c", "major": 1, "access": "rwm" }])), "< > <>");
+    assert_eq!(with(json!([none, { "allow": true, "type": "c", "major": 2, "access": "rwm" }])), "");
+    assert_eq!(
+        with(json!([none, { "allow": true, "type": "b", "major": 1, "minor": 11, "access": "rwm" }])),
+        ""
+    );
+    assert_eq!(with(json!([none, { "allow": true, "type": "a", "access": "rwm" }])), "< > <>");
+    assert_eq!(with(json!([deny("rw")])), "");
+    assert_eq!(with(json!([])), "< > <>");
+}
+
+#[test]
+fn devices_keep_their_mode_whatever_the_umask_is() {
+    let case = case!();
+    let b = case.script("stat -c %a /dev/mine /dev/null", |config| {
+        set_devices(
+            config,
+            json!([{ "path": "/dev/mine", "type": "c", "major": 1, "minor": 3, "fileMode": 0o666 }]),
+        );
+    });
+    case.call_through(&["sh", "-c", "umask 077; exec \"$@\"", "sh"], ["run", "-b", b.path(), &b.id])
+        .finish()
+        .prints("666\n666\n");
+}
+
+#[test]
+fn the_hosts_devices_are_not_changed_by_a_user_namespace() {
+    let case = case!();
+    let before = std::fs::metadata("/dev/null").unwrap();
+    let b = case.script("chmod 600 /dev/null; chown 5 /dev/null; rm -f /dev/null; true", |config| {
+        add_user_namespace(config, 100_000);
+        set_capabilities(config, &["CAP_FOWNER", "CAP_CHOWN", "CAP_DAC_OVERRIDE"]);
+    });
+    b.chown(100_000);
+    case.run(&b).ok();
+    let after = std::fs::metadata("/dev/null").unwrap();
+    assert!(is_there("/dev/null"));
+    assert_eq!(
+        (before.uid(), before.gid(), before.permissions().mode()),
+        (after.uid(), after.gid(), after.permissions().mode())
+    );
+}

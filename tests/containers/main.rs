@@ -1,0 +1,38 @@
+//! Real containers, through the runtime's binary alone.
+//!
+//! One program for all areas, so that one root file system and one leak check serve them; `cargo test --test
+//! containers AREA` runs one. It drives the release binary, which is what ships: build that first, or run
+//! `tests/run`. `RUNTIME=/usr/bin/crun` puts another runtime in its place.
+
+// Says to clippy that these are tests, so that they may panic.
+#[cfg(test)]
+mod support;
+
+#[cfg(test)]
+mod bad_input;
+#[cfg(test)]
+mod crash;
+#[cfg(test)]
+mod devices;
+#[cfg(test)]
+mod documents;
+#[cfg(test)]
+mod frontend;
+#[cfg(test)]
+mod hardening;
+#[cfg(test)]
+mod hooks;
+#[cfg(test)]
+mod lifecycle;
+#[cfg(test)]
+mod mounts;
+#[cfg(test)]
+mod namespaces;
+#[cfg(test)]
+mod process;
+#[cfg(test)]
+mod seccomp;
+#[cfg(test)]
+mod syscalls;
+#[cfg(test)]
+mod terminal;

@@ -1,0 +1,75 @@
+//! How many system calls the verbs take, each with a budget: what grows shows here first.
+//!
+//! Counted on the configuration that podman writes (`bundles/podman-default`) with the profile in the cache,
+//! all processes of the runtime together. The budgets are what was measured, and a little more.
+
+use serde_json::{Value, json};
+
+use crate::support::bundle::Bundle;
+use crate::support::{Case, case, eventually, host_command, installed, need, nothing_is_left, read};
+
+/// podman's container: ten mounts, 13 masked and read-only paths, a filter, capabilities.
+fn podman_default(case: &Case) -> Bundle {
+    let b = case.script("true", |_| {});
+    let source = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("bundles/podman-default/config.json");
+    let mut config: Value = serde_json::from_str(&read(source)).unwrap();
+    config["process"]["args"] = json!(["/bin/true"]);
+    config["linux"]["cgroupsPath"] = b.config()["linux"]["cgroupsPath"].clone();
+    b.save(&config);
+    // What its fill script makes.
+    let mounts = b.dir.join("mounts");
+    host_command("mkdir", &["-p".as_ref(), mounts.join("shm").as_os_str()]);
+    for name in ["hosts", "hostname", ".containerenv"] {
+        crate::support::write(&mounts.join(name), "", 0o644);
+    }
+    b
+}
+
+/// The system calls of a verb, in all of its processes.
+fn count(case: &Case, verb: &[&str]) -> usize {
+    let log = case.path("trace");
+    // -D: strace stays beside it, and does not wait for the container.
+    let line = ["strace", "-D", "-f", "-qq", "-o", log.to_str().unwrap()];
+    case.call_through(&line, verb).finish().ok();
+    let is_call = |line: &&str| {
+        line.contains('(') && !line.contains("resumed>") && !line.contains("+++") && !line.contains("---")
+    };
+    // The one that traces writes while it is read.
+    eventually("the trace is complete", || read(&log).lines().count() > 10);
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    read(&log).lines().filter(is_call).count()
+}
+
+/// Measures twice what the first time has to prepare, such as the cache.
+fn measured(case: &Case) -> [usize; 3] {
+    let b = podman_default(case);
+    let mut counts = [0; 3];
+    for _ in 0..2 {
+        counts = [count(case, &["create", "-b", b.path(), &b.id]), count(case, &["start", &b.id]), 0];
+        case.until(&b.id, "stopped");
+        counts[2] = count(case, &["delete", &b.id]);
+        nothing_is_left(case, "by strace");
+    }
+    counts
+}
+
+#[test]
+fn create_start_and_delete_keep_to_their_budgets() {
+    let case = case!();
+    need!(installed("strace"), "strace is not installed");
+    let [create, start, delete] = measured(&case);
+    println!("create {create}, start {start}, delete {delete}");
+    for (verb, count, budget) in
+        [("create", create, CREATE), ("start", start, START), ("delete", delete, DELETE)]
+    {
+        assert!(count <= budget, "{verb} takes {count} system calls, its budget is {budget}");
+        assert!(
+            count * 10 >= budget * 7,
+            "{verb} takes {count} system calls only: lower its budget from {budget}"
+        );
+    }
+}
+
+const CREATE: usize = 485;
+const START: usize = 96;
+const DELETE: usize = 97;
