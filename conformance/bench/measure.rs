@@ -1,0 +1,298 @@
+//! The rounds: every runtime does the same thing in turn, A B C A B C, so that all see the same drift of the
+//! machine. Each does it twice in its turn, and the second counts.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use nix::errno::Errno;
+use nix::unistd::Pid;
+
+use crate::bundle::{Scratch, Template};
+use crate::report::Progress;
+use crate::runtime::{Container, Meter, Runtime, Sample, Slot};
+use crate::sys;
+
+/// The payload of every container and of `exec`.
+pub(crate) const PAYLOAD: &str = "/bin/true";
+/// The payload of the container that `exec` goes into: longer than any run of the bench.
+const STAYING: [&str; 2] = ["/bin/sleep", "1000000"];
+/// Rounds of the memory, which varies little.
+const MEMORY_ROUNDS: usize = 3;
+
+/// What a round consists of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Operation {
+    /// `run` in the foreground
+    Run,
+    /// `create`, `start`, the payload ends, `delete -f`
+    Lifecycle,
+    /// `exec` in a running container
+    Exec,
+}
+
+/// A line of the report: an operation or one of its commands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Row {
+    Run,
+    /// The sum of the next three.
+    Lifecycle,
+    Create,
+    Start,
+    Delete,
+    Exec,
+}
+
+impl Row {
+    pub(crate) fn label(self) -> &'static str {
+        match self {
+            Self::Run => "run",
+            Self::Lifecycle => "create + start + delete -f",
+            Self::Create => "create",
+            Self::Start => "start",
+            Self::Delete => "delete -f",
+            Self::Exec => "exec",
+        }
+    }
+}
+
+/// All that was measured of one row for one runtime.
+#[derive(Debug)]
+pub(crate) struct Series {
+    pub(crate) row: Row,
+    /// Index of the runtime.
+    pub(crate) runtime: usize,
+    /// Wall clock of every round in milliseconds.
+    pub(crate) times_ms: Vec<f64>,
+    /// The largest process, in KiB.
+    pub(crate) peak_kib: u64,
+}
+
+/// How often and on what.
+#[derive(Debug)]
+pub(crate) struct Plan<'a> {
+    pub(crate) runtimes: &'a [Runtime],
+    pub(crate) template: &'a Template,
+    pub(crate) scratch: &'a Scratch,
+    pub(crate) rounds: usize,
+    /// Rounds before the first that counts.
+    pub(crate) warmup: usize,
+}
+
+impl Plan<'_> {
+    fn slots(&self, name: &str, arguments: &[&str]) -> Result<Vec<Slot<'_>>> {
+        self.runtimes
+            .iter()
+            .map(|runtime| Slot::make(runtime, name, self.scratch, (self.template, arguments)))
+            .collect()
+    }
+}
+
+/// The series being filled.
+#[derive(Debug, Default)]
+struct Record(Vec<Series>);
+
+impl Record {
+    fn add(&mut self, row: Row, runtime: usize, sample: Sample) {
+        let known = self.0.iter().position(|series| series.row == row && series.runtime == runtime);
+        let index = known.unwrap_or_else(|| {
+            self.0.push(Series { row, runtime, times_ms: Vec::new(), peak_kib: 0 });
+            self.0.len() - 1
+        });
+        match sample {
+            Sample::Time(took) => self.0[index].times_ms.push(milliseconds(took)),
+            Sample::Memory(kib) => self.0[index].peak_kib = self.0[index].peak_kib.max(kib),
+        }
+    }
+}
+
+/// Measures the operations one command after the other.
+pub(crate) fn one_by_one(plan: &Plan, operations: &[Operation]) -> Result<Vec<Series>> {
+    let mut record = Record::default();
+    // exec comes last and alone: the containers that it needs should not be there for the others.
+    let (exec, others): (Vec<_>, Vec<_>) = operations.iter().partition(|op| **op == Operation::Exec);
+    if !others.is_empty() {
+        rounds(plan, &plan.slots("true", &[PAYLOAD])?, &others, &mut record)?;
+    }
+    if !exec.is_empty() {
+        let slots = plan.slots("stay", &STAYING)?;
+        let _staying = slots.iter().map(Slot::stay).collect::<Result<Vec<Container>>>()?;
+        rounds(plan, &slots, &exec, &mut record)?;
+    }
+    Ok(record.0)
+}
+
+/// The rounds that warm up come first: a first container may fill a cache, of compiled seccomp filters say.
+/// That costs memory as well.
+fn rounds(plan: &Plan, slots: &[Slot], operations: &[Operation], record: &mut Record) -> Result<()> {
+    for _ in 0..plan.warmup {
+        round(slots, operations, Meter::Time, &mut Record::default())?;
+    }
+    for _ in 0..MEMORY_ROUNDS {
+        round(slots, operations, Meter::Memory, record)?;
+    }
+    let mut progress = Progress::new("round", plan.rounds);
+    for _ in 0..plan.rounds {
+        progress.step();
+        round(slots, operations, Meter::Time, record)?;
+    }
+    Ok(())
+}
+
+/// Each sample has one before it that isn't kept, of the same runtime and operation. Without it a sample
+/// would tell of its neighbour as well, whose network namespace and cgroup are still being taken down and who
+/// has filled the processor's caches: the same crun takes 10 % longer for `run` in the place behind runc.
+fn round(slots: &[Slot], operations: &[Operation], meter: Meter, record: &mut Record) -> Result<()> {
+    for operation in operations {
+        for (runtime, slot) in slots.iter().enumerate() {
+            once(*operation, (runtime, slot), meter, &mut Record::default())?;
+            once(*operation, (runtime, slot), meter, record)?;
+        }
+    }
+    Ok(())
+}
+
+fn once(
+    operation: Operation,
+    (runtime, slot): (usize, &Slot),
+    meter: Meter,
+    record: &mut Record,
+) -> Result<()> {
+    match operation {
+        Operation::Run => record.add(Row::Run, runtime, slot.run(meter)?),
+        Operation::Exec => record.add(Row::Exec, runtime, slot.exec(meter, PAYLOAD)?),
+        Operation::Lifecycle => {
+            let commands = slot.lifecycle(meter)?;
+            record.add(Row::Lifecycle, runtime, total(commands));
+            for (row, sample) in [Row::Create, Row::Start, Row::Delete].into_iter().zip(commands) {
+                record.add(row, runtime, sample);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The sum of times; the largest of memories, as the processes don't live at once.
+fn total(commands: [Sample; 3]) -> Sample {
+    commands.into_iter().fold(Sample::Time(Duration::ZERO), |sum, sample| match (sum, sample) {
+        (Sample::Time(sum), Sample::Time(took)) => Sample::Time(sum + took),
+        (Sample::Memory(most), Sample::Memory(kib)) => Sample::Memory(most.max(kib)),
+        (_, sample) => sample,
+    })
+}
+
+/// What was measured with several containers at once, for one runtime.
+#[derive(Debug, Default)]
+pub(crate) struct Load {
+    /// Containers per second of every batch.
+    pub(crate) per_second: Vec<f64>,
+    /// Wall clock of every `run` in milliseconds.
+    pub(crate) times_ms: Vec<f64>,
+}
+
+/// Containers at once, and in one batch.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Batch {
+    pub(crate) at_once: usize,
+    pub(crate) containers: usize,
+}
+
+/// Measures `run` with several containers at once; a round is a batch of each runtime.
+pub(crate) fn at_once(plan: &Plan, batch: Batch) -> Result<Vec<Load>> {
+    let names: Vec<String> = (0..batch.at_once).map(|slot| slot.to_string()).collect();
+    let by_name = names.iter().map(|name| plan.slots(name, &[PAYLOAD])).collect::<Result<Vec<_>>>()?;
+    let mut loads: Vec<Load> = plan.runtimes.iter().map(|_| Load::default()).collect();
+    let mut progress = Progress::new("batch", plan.rounds);
+    for round in 0..plan.warmup + plan.rounds {
+        if round >= plan.warmup {
+            progress.step();
+        }
+        for (runtime, load) in loads.iter_mut().enumerate() {
+            let slots: Vec<&Slot> = by_name.iter().map(|slots| &slots[runtime]).collect();
+            let (took, mut times_ms) = one_batch(&slots, batch.containers)?;
+            if round >= plan.warmup {
+                load.times_ms.append(&mut times_ms);
+                load.per_second.push(count(batch.containers) / took.as_secs_f64());
+            }
+        }
+    }
+    Ok(loads)
+}
+
+/// Keeps every slot busy until `containers` have run. No threads: one process starts them and waits for any.
+fn one_batch(slots: &[&Slot], containers: usize) -> Result<(Duration, Vec<f64>)> {
+    let mut batch = Running { slots: HashMap::new() };
+    let mut times_ms = Vec::with_capacity(containers);
+    let before = Instant::now();
+    let mut started = 0;
+    for slot in slots.iter().take(containers) {
+        batch.start(slot)?;
+        started += 1;
+    }
+    while times_ms.len() < containers {
+        let (slot, took) = batch.next_end()?;
+        times_ms.push(milliseconds(took));
+        if started < containers {
+            batch.start(slot)?;
+            started += 1;
+        }
+    }
+    Ok((before.elapsed(), times_ms))
+}
+
+/// The `run` commands in flight, by their process. Dropping it waits for them and deletes their containers.
+#[derive(Debug)]
+struct Running<'a> {
+    slots: HashMap<Pid, (&'a Slot<'a>, Instant, Container<'a>)>,
+}
+
+impl<'a> Running<'a> {
+    fn start(&mut self, slot: &'a Slot<'a>) -> Result<()> {
+        let container = Container::begin(slot);
+        let before = Instant::now();
+        self.slots.insert(slot.spawn_run()?, (slot, before, container));
+        Ok(())
+    }
+
+    /// Waits for whichever ends first. Helpers that a runtime has left to this subreaper are passed over.
+    fn next_end(&mut self) -> Result<(&'a Slot<'a>, Duration)> {
+        loop {
+            sys::go_on()?;
+            let ended = match sys::wait4(None) {
+                Err(Errno::EINTR) => continue,
+                ended => ended.context("wait4(any child)")?,
+            };
+            let Some((slot, before, container)) = self.slots.remove(&ended.pid) else {
+                continue;
+            };
+            if !ended.status.success() {
+                return Err(slot.blame("run", &ended));
+            }
+            let took = before.elapsed();
+            container.deleted_among_others();
+            return Ok((slot, took));
+        }
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        for (pid, (_, _, container)) in self.slots.drain() {
+            match sys::wait_command(pid) {
+                Ok(ended) if ended.status.success() => container.deleted_among_others(),
+                // Dropped, and so deleted.
+                _ => drop(container),
+            }
+        }
+    }
+}
+
+/// To the nanosecond, which is what the clock tells; the digits of the conversion beyond it would be noise.
+fn milliseconds(time: Duration) -> f64 {
+    (time.as_secs_f64() * 1e9).round() / 1e6
+}
+
+/// A count as a float; a bench doesn't count beyond u32.
+fn count(number: usize) -> f64 {
+    u32::try_from(number).map_or(f64::INFINITY, f64::from)
+}
