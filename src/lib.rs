@@ -1,15 +1,92 @@
-//! minidocker-oci, an OCI runtime for Linux, and minidocker, the frontend on top of it.
+//! minidocker-oci, an OCI container runtime for Linux, and minidocker, the frontend on top of it.
+//!
+//! This page is the map: the modules, the phases of `create`, and what of the kernel is used. How host and init
+//! talk to each other is drawn in [`container::handshake`].
+//!
+//! # Modules
+//!
+//! Lowest first. A module uses what is below it and nothing else; `tests/architecture.rs` holds it to that.
+//!
+//! | module | what it is |
+//! |--|--|
+//! | [`sys`] | the only unsafe code: one function for each system call, no policy; an error keeps call and errno |
+//! | [`error`], [`log`] | a chain for people with a kind for callers under it; one line on failure, none on success |
+//! | [`proc`] | the host's procfs, opened once and checked |
+//! | [`rootpath`] | the only way to name something below a container's root |
+//! | [`spec`] | what comes in and goes out as JSON: configuration, record, state, features |
+//! | [`plan`] | pure: a configuration and facts of the host become data; every refusal of a configuration is here |
+//! | [`container`] | a container that exists: id, store, status, cgroup, hooks, the handshake, its destruction |
+//! | [`init`] | the container's side of its birth, from the clone to execve; it decides nothing |
+//! | [`launch`] | the host's side of the same, and `run` in the foreground |
+//! | [`verbs`] | one file for each verb of the runtime |
+//! | [`oci`], [`frontend`] | the two command lines; `src/bin` has nothing but `main` |
+//!
+//! # The phases of `create`
+//!
+//! The host's side is [`launch::launch`] after [`verbs::create`], init's is [`init::enter`]. `run` goes through the
+//! same phases, with the answer to `Ready` in the place of the gate.
+//!
+//! | # | phase | side | why exactly here |
+//! |--|--|--|--|
+//! | 1 | plan | host | pure: a bad configuration fails before anything exists |
+//! | 2 | sources | host | rootfs, bind sources, devices, namespaces to join, console socket, compiled filter: all that can fail and leaves nothing behind; and none of it is ever looked up through the container |
+//! | 3 | reserve | host | mkdir of the state directory decides whose the id is, its lock orders the verbs; the record is written before the first side effect, so that a killed `create` can always be deleted |
+//! | 4 | cgroup | host | made and limited while it is empty |
+//! | 5 | clone | host, init | one clone3 into the cgroup and the new namespaces: no unconfined moment. A helper joins and clones where a namespace takes in children only (pid), or where those to join belong to the host and the new or joined user namespace could not enter them |
+//! | 6 | leave the file | init | where others could see it: the host's program is gone from its memory and `/proc/PID/exe` (see [`sys::exe`], [`init::Departure`]). One that is alone in a new pid namespace does it first thing in phase 15, which is cheaper |
+//! | 7 | id maps | host | init has no id before; oom_score_adj and hard limits for a user namespace, too, are the host's to set |
+//! | 8 | namespaces | init | joins, clocks, names, loopback; the cgroup namespace after them, for its root is where it is made; sysctls while `/proc` is the host's; last a session and keyring of its own |
+//! | 9 | rootfs | init | propagation is cut before the first mount; each mount gets its attributes detached and is attached by descriptor; then devices and links; a read-only tmpfs becomes so when all is in it |
+//! | 10 | hooks | host, init | prestart, createRuntime, then createContainer: the mounts are there, the host's paths are too |
+//! | 11 | pivot | init | from here on there are no paths of the host. A terminal is opened before it, from the container's own devpts, and attached after it, when `/dev` is final |
+//! | 12 | harden | init | read-only paths, masked paths, read-only root: nothing is written to the tree any more |
+//! | 13 | ready | host | the record is completed while init goes on to the next phase; it waits for that at the end of it |
+//! | 14 | identity | init | bounding set, groups, ids, capabilities (but one that phases 15 and 16 need), no_new_privs; then, as the container's user, working directory and program: `create` itself tells that one is missing. With the host's answer, the container is recorded |
+//! | 15 | gate | init | what was kept to leave the file is dropped, and the link ended: `created`, and the host writes the pid file. The next connection is `start` |
+//! | 16 | exec | init | startContainer hooks; limits, umask, close-on-exec for all that is left, the filter, the capability kept to load it where no_new_privs is off, execve: a list made beforehand (see [`sys::last_calls`]) |
+//!
+//! # What of the kernel is used
+//!
+//! Without the first seven there is no container at all: Linux 5.12 is the oldest kernel by these calls.
+//!
+//! | feature | since Linux | where it is missing |
+//! |--|--|--|
+//! | mount_setattr(2) | 5.12 | error |
+//! | close_range(2), CLOSE_RANGE_CLOEXEC | 5.11 | error |
+//! | clone3(2), CLONE_INTO_CGROUP | 5.7 | error |
+//! | openat2(2) | 5.6 | error |
+//! | pidfds: clone3, pidfd_open(2), pidfd_send_signal(2), waitid(P_PIDFD) | 5.4 | error |
+//! | fsopen(2), fsconfig(2), fsmount(2), open_tree(2), move_mount(2) | 5.2 | error |
+//! | a cgroup2 tree, alone or beside v1 | 4.5 | error |
+//! | cgroup device programs, bpf(2) | 4.15 | error, for containers that are denied devices |
+//! | time namespaces | 5.6 | error, for containers that ask for one |
+//! | mount option `nosymfollow` | 5.14 | error, for mounts that ask for it |
+//! | cgroup.kill | 5.14 | SIGKILL to each process of the cgroup by pidfd ([`container::cgroup`]) |
+//! | PR_SET_MM_MAP (CONFIG_CHECKPOINT_RESTORE) | 3.18 | the verb starts anew from a sealed copy of the program ([`sys::exe::restart_sealed`]) |
+//! | the loop of [`sys::last_calls`] | x86-64 | init copies the program to anonymous memory first ([`sys::exe::detach`]) |
+//! | copying a mount that is not attached | 6.15 | none is: the first place that is masked gets the mount itself, the others copies of it |
+//! | MFD_EXEC | 6.3 | the flag is left out |
+//! | session keyrings, keyctl(2) | 2.6.10 | a warning: there are no keys to keep apart |
 
 pub mod sys;
+
 pub mod error;
 pub mod log;
 pub mod proc;
 pub mod rootpath;
+
 pub mod spec;
+
 pub mod plan;
+
 pub mod container;
+
 pub mod init;
+
 pub mod launch;
+
 pub mod verbs;
+
 pub mod oci;
+
 pub mod frontend;
