@@ -55,6 +55,11 @@ impl InRootfs {
         Self(self.0.parent().unwrap_or(&self.0).to_owned())
     }
 
+    /// Seen from `other`, if it is that or below it.
+    pub fn within(&self, other: &Self) -> Option<Self> {
+        self.0.strip_prefix(&other.0).ok().map(|rest| Self(Path::new("/").join(rest)))
+    }
+
     /// Whether it is `other` or below it.
     pub fn is_in(&self, other: &str) -> bool {
         self.0.starts_with(other)

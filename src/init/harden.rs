@@ -5,23 +5,23 @@ use std::os::fd::{AsFd, OwnedFd};
 use super::rootfs::Assembled;
 use crate::error::{Doing, Result, invalid};
 use crate::plan::RootfsPlan;
-use crate::rootpath::{InRootfs, Rootfs};
+use crate::rootpath::InRootfs;
 use crate::sys::fs;
 use crate::sys::mount::{self, Depth, MountAttr, attr};
 
 /// Applies all of it. A path that is not there is passed over; any other failure is the container's.
 pub(super) fn apply(plan: &RootfsPlan, assembled: &Assembled, null: Option<OwnedFd>) -> Result<()> {
-    let root = &assembled.root;
     for (index, path) in plan.readonly_paths.iter().enumerate() {
-        make_readonly(root, path).doing(|| format!("linux.readonlyPaths[{index}] {path}"))?;
+        make_readonly(assembled, path).doing(|| format!("linux.readonlyPaths[{index}] {path}"))?;
     }
     let mut files = Cover::new(null);
     let mut dirs = Cover::new(None);
     for (index, path) in plan.masked.iter().enumerate() {
-        mask(root, path, &mut files, &mut dirs).doing(|| format!("linux.maskedPaths[{index}] {path}"))?;
+        mask(assembled, path, &mut files, &mut dirs)
+            .doing(|| format!("linux.maskedPaths[{index}] {path}"))?;
     }
     if plan.readonly {
-        mount::set_attr(root.dir(), Depth::Top, &readonly()).doing(|| "root.readonly")?;
+        mount::set_attr(assembled.root.dir(), Depth::Top, &readonly()).doing(|| "root.readonly")?;
     }
     Ok(())
 }
@@ -30,8 +30,8 @@ fn readonly() -> MountAttr {
     MountAttr { set: attr::RDONLY, ..MountAttr::default() }
 }
 
-fn make_readonly(root: &Rootfs, path: &InRootfs) -> Result<()> {
-    let Some(there) = root.find(path)? else {
+fn make_readonly(assembled: &Assembled, path: &InRootfs) -> Result<()> {
+    let Some(there) = assembled.find(path)? else {
         return Ok(());
     };
     let copy = mount::clone_fd(there.as_fd(), Depth::Recursive)?;
@@ -39,8 +39,8 @@ fn make_readonly(root: &Rootfs, path: &InRootfs) -> Result<()> {
     mount::attach(copy.as_fd(), there.as_fd()).map_err(Into::into)
 }
 
-fn mask(root: &Rootfs, path: &InRootfs, files: &mut Cover, dirs: &mut Cover) -> Result<()> {
-    let Some(there) = root.find(path)? else {
+fn mask(assembled: &Assembled, path: &InRootfs, files: &mut Cover, dirs: &mut Cover) -> Result<()> {
+    let Some(there) = assembled.find(path)? else {
         return Ok(());
     };
     match fs::file_type(&fs::stat(&there)?) {

@@ -8,7 +8,7 @@ use crate::error::{Doing, Result, invalid};
 use crate::plan::Plan;
 use crate::plan::mounts::{Fresh, MountStep, Source};
 use crate::plan::options::Parameter;
-use crate::rootpath::Rootfs;
+use crate::rootpath::{InRootfs, Rootfs};
 use crate::sys::SysError;
 use crate::sys::fs::{self, OFlag};
 use crate::sys::mount::{self, Depth, MountAttr, attr};
@@ -18,13 +18,15 @@ use crate::sys::mount::{self, Depth, MountAttr, attr};
 pub(super) struct Mounted {
     /// The container's own devpts.
     pub(super) devpts: Option<OwnedFd>,
+    /// The proc and sysfs file systems that nothing covers, by where they are.
+    pub(super) kernel: Vec<(InRootfs, Rootfs)>,
     /// To become read-only when all that is made in them is made.
     read_only: Vec<(String, OwnedFd)>,
 }
 
 /// Performs the plan's mounts in their order.
 pub(super) fn perform(plan: &Plan, root: &Rootfs, binds: &mut [Option<OwnedFd>]) -> Result<Mounted> {
-    let mut mounted = Mounted { devpts: None, read_only: Vec::new() };
+    let mut mounted = Mounted { devpts: None, kernel: Vec::new(), read_only: Vec::new() };
     for (step, bind) in plan.rootfs.mounts.iter().zip(binds) {
         mounted.add(step, root, bind.take()).doing(|| step.to_string())?;
     }
@@ -33,6 +35,9 @@ pub(super) fn perform(plan: &Plan, root: &Rootfs, binds: &mut [Option<OwnedFd>])
 
 impl Mounted {
     fn add(&mut self, step: &MountStep, root: &Rootfs, bind: Option<OwnedFd>) -> Result<()> {
+        if step.source != Source::Remount {
+            self.kernel.retain(|(at, _)| at.within(&step.at).is_none());
+        }
         match (&step.source, bind) {
             (Source::Fresh(fresh), _) => self.add_fresh(step, root, fresh),
             (Source::Bind { .. } | Source::OwnCgroup, Some(tree)) => attach_bind(step, root, &tree),
@@ -67,6 +72,8 @@ impl Mounted {
         mount::attach(made.as_fd(), target.as_fd())?;
         if fresh.fstype == "devpts" && step.at.is("/dev/pts") {
             self.devpts = Some(made);
+        } else if matches!(fresh.fstype.as_str(), "proc" | "sysfs") {
+            self.kernel.push((step.at.clone(), Rootfs::new(made)));
         } else if later {
             self.read_only.push((step.to_string(), made));
         }

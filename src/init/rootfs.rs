@@ -1,11 +1,12 @@
 //! Runs in: init, before the pivot.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use super::{Inherited, devices, mounts, owns_mounts};
 use crate::error::{Doing, Result};
 use crate::plan::Plan;
-use crate::rootpath::Rootfs;
+use crate::rootpath::{InRootfs, Rootfs};
+use crate::sys::SysError;
 use crate::sys::mount::{self, Depth, MountAttr};
 
 /// The container's tree, attached at the rootfs's path: hooks look for it there.
@@ -14,7 +15,21 @@ pub(super) struct Assembled {
     /// Its root.
     pub(super) root: Rootfs,
     /// The container's own devpts, if it has one.
-    pub(super) devpts: Option<std::os::fd::OwnedFd>,
+    pub(super) devpts: Option<OwnedFd>,
+    /// Its proc and sysfs file systems, by where they are.
+    kernel: Vec<(InRootfs, Rootfs)>,
+}
+
+impl Assembled {
+    /// What is at a path; `None` where there is nothing. In proc and sysfs it is looked up from these
+    /// themselves: who renames directories of the rootfs meanwhile can't make it seem not to be there.
+    pub(super) fn find(&self, at: &InRootfs) -> Result<Option<OwnedFd>, SysError> {
+        let own = self.kernel.iter().rev().find_map(|(mounted, fs)| Some((fs, at.within(mounted)?)));
+        match own {
+            Some((fs, rest)) => fs.find(&rest),
+            None => self.root.find(at),
+        }
+    }
 }
 
 /// Attaches the root and mounts everything in it.
@@ -33,10 +48,10 @@ pub(super) fn assemble(given: &mut Inherited<'_>) -> Result<Assembled> {
     let mounted = mounts::perform(plan, &root, &mut given.sources.binds)?;
     devices::make(&plan.rootfs, &root, &given.sources.devices)?;
     mounted.finish()?;
-    Ok(Assembled { root, devpts: mounted.devpts })
+    Ok(Assembled { root, devpts: mounted.devpts, kernel: mounted.kernel })
 }
 
-fn take(fd: &mut std::os::fd::OwnedFd) -> Result<std::os::fd::OwnedFd> {
+fn take(fd: &mut OwnedFd) -> Result<OwnedFd> {
     fd.try_clone().map_err(Into::into)
 }
 
@@ -46,7 +61,7 @@ fn private() -> MountAttr {
 
 /// What the copy of the rootfs still shares with the host ends here, unless it is to follow the host.
 /// A shared root comes later, for pivot_root(2) takes none: see `pivot`.
-fn set_propagation(plan: &Plan, tree: &std::os::fd::OwnedFd) -> Result<()> {
+fn set_propagation(plan: &Plan, tree: &OwnedFd) -> Result<()> {
     let wanted = plan.rootfs.propagation;
     let mode = if wanted.mode == libc::MS_SLAVE { libc::MS_SLAVE } else { libc::MS_PRIVATE };
     let attr = MountAttr { propagation: mode, ..MountAttr::default() };
