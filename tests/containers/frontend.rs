@@ -177,14 +177,13 @@ fn what_the_profile_forbids_fails() {
 fn an_image_full_of_links_leads_nowhere() {
     let case = case!();
     let canary = Canary::new(&case);
-    for at in ["dev", "proc", "sys", "etc", "tmp", "run", "work"] {
+    for at in ["dev", "proc", "sys", "etc", "tmp", "run", "job"] {
         let image = image(&case);
         let path = image.join(at);
         host_command("rm", &["-rf".as_ref(), path.as_os_str()]);
         link(&canary.dir, &path);
-        let done =
-            call(&case, &["-w", "/work/new", "-u", "web"], &image, &["touch", "/work/new/x", "/etc/x"])
-                .finish();
+        let done = call(&case, &["-w", "/job/new", "-u", "web"], &image, &["touch", "/job/new/x", "/etc/x"])
+            .finish();
         canary.is_untouched();
         assert!(done.code() < 128, "{at}: {done}");
         assert_eq!(case.leaks(), [""; 0]);
