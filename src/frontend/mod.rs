@@ -11,7 +11,7 @@ mod profile;
 mod run;
 mod seccomp_profile;
 mod stage;
-mod user;
+pub mod user;
 
 use std::ffi::OsString;
 use std::io::Write;

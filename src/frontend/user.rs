@@ -18,7 +18,7 @@ const MOST_GROUPS: usize = 65536;
 
 /// What `-u` asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct User {
+pub struct User {
     user: Named,
     group: Option<Named>,
 }
@@ -31,11 +31,13 @@ enum Named {
 
 /// Who the container's command runs as.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Identity {
-    pub(super) uid: u32,
-    pub(super) gid: u32,
+pub struct Identity {
+    /// setuid(2)
+    pub uid: u32,
+    /// setgid(2)
+    pub gid: u32,
     /// `gid` is among them: it must not be one that a program can drop (CVE-2022-2989).
-    pub(super) groups: Vec<u32>,
+    pub groups: Vec<u32>,
 }
 
 impl FromStr for User {
@@ -73,20 +75,26 @@ fn id(text: &str) -> Option<u32> {
 }
 
 impl User {
-    /// Looks names up in the image. A user without a group has the one of passwd(5), or 0.
+    /// Looks names up in the image.
     pub(super) fn resolve(&self, root: &Rootfs) -> Result<Identity> {
+        self.identity(&|path| database(root, path))
+    }
+
+    /// Who that is by the databases that `read` has, by their paths in the image. A user without a group has
+    /// the one of passwd(5), or 0. An error if a name is in no database, or one has no valid ids.
+    pub fn identity(&self, read: &dyn Fn(&'static str) -> Result<String>) -> Result<Identity> {
         let (uid, account) = match &self.user {
             Named::Name(name) => {
-                let account = account_of(&database(root, PASSWD)?, name).doing(|| PASSWD)?;
+                let account = account_of(&read(PASSWD)?, name).doing(|| PASSWD)?;
                 (account.uid, Some(account))
             }
-            Named::Id(uid) if self.group.is_none() => (*uid, account_with(&optional(root, PASSWD), *uid)),
+            Named::Id(uid) if self.group.is_none() => (*uid, account_with(&optional(read(PASSWD)), *uid)),
             Named::Id(uid) => (*uid, None),
         };
         let gid = match &self.group {
             None => None,
             Some(Named::Id(gid)) => Some(*gid),
-            Some(Named::Name(name)) => Some(group_of(&database(root, GROUP)?, name).doing(|| GROUP)?),
+            Some(Named::Name(name)) => Some(group_of(&read(GROUP)?, name).doing(|| GROUP)?),
         };
         if let Some(gid) = gid {
             // Who names a group gets that one and no others.
@@ -95,7 +103,7 @@ impl User {
         let gid = account.as_ref().map_or(0, |account| account.gid);
         let mut groups = vec![gid];
         if let Some(account) = account {
-            memberships(&optional(root, GROUP), &account.name, &mut groups).doing(|| GROUP)?;
+            memberships(&optional(read(GROUP)), &account.name, &mut groups).doing(|| GROUP)?;
         }
         Ok(Identity { uid, gid, groups })
     }
@@ -123,9 +131,9 @@ fn database(root: &Rootfs, path: &'static str) -> Result<String> {
     read().doing(|| path)
 }
 
-/// The same where nothing has to be found: without it there are fewer groups.
-fn optional(root: &Rootfs, path: &'static str) -> String {
-    database(root, path).unwrap_or_else(|error| {
+/// One in which nothing has to be found: without it there are fewer groups.
+fn optional(database: Result<String>) -> String {
+    database.unwrap_or_else(|error| {
         if kind_of(&error) != Kind::NotFound {
             best_effort::<(), _>("the image's users", Err(error));
         }

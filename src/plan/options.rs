@@ -191,6 +191,9 @@ impl Options {
             Err(_) => {
                 let (key, value) =
                     text.split_once('=').map_or((text, None), |(k, v)| (k, Some(v.to_owned())));
+                if key.is_empty() {
+                    return Err(invalid(format!("option {text:?} has no name before the \"=\"")));
+                }
                 self.parameters.push(Parameter { key: key.to_owned(), value });
                 Ok(())
             }
@@ -258,6 +261,11 @@ mod tests {
         assert_eq!(options.attr_below.set, attr::RDONLY);
         assert_eq!(options.bind, Some(Bind::Recursive));
         assert_eq!(options.propagation, [Propagation::parse("rprivate").unwrap()]);
+    }
+
+    #[test]
+    fn a_value_without_a_name_is_refused() {
+        assert!(Options::parse(&["=relatime"]).is_err());
     }
 
     #[test]
