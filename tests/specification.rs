@@ -1,0 +1,209 @@
+//! What the specification lists, all of it: its JSON Schema against what the conformance suite covers, its fixtures
+//! against our parser, and `features` against README's table.
+//!
+//! The schema is not ours and not in the repository: its tests look for it in `../shared`, and skip themselves
+//! where that is not there.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests panic")]
+#![expect(clippy::print_stderr, reason = "says that a test has skipped itself")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use minidocker_oci::plan::{self, HostFacts, Wishes};
+use minidocker_oci::spec::{self, Bundle};
+use minidocker_oci::verbs::features::features;
+use serde_json::Value;
+
+fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Where the schema is; without it the test says so and is counted as skipped.
+fn schema(test: &str) -> Option<PathBuf> {
+    let dir = repository().join("../shared/data/runtime-spec-schema");
+    if dir.is_dir() {
+        return Some(dir);
+    }
+    let line = format!("SKIP {test}: {dir:?} is not there\n");
+    eprint!("{line}");
+    if let Some(list) = std::env::var_os("TEST_SKIPS") {
+        std::fs::OpenOptions::new().append(true).open(list).unwrap().write_all(line.as_bytes()).unwrap();
+    }
+    None
+}
+
+fn files(dir: &Path) -> Vec<(String, Vec<u8>)> {
+    let mut files: Vec<_> = std::fs::read_dir(dir)
+        .unwrap_or_else(|e| panic!("{dir:?}: {e}"))
+        .map(|entry| entry.unwrap().path())
+        .map(|path| (path.file_name().unwrap().to_str().unwrap().to_owned(), std::fs::read(&path).unwrap()))
+        .collect();
+    files.sort();
+    assert!(!files.is_empty(), "{dir:?} is empty");
+    files
+}
+
+/// What `create` says of a configuration before it does anything.
+fn accepted(config: &[u8]) -> Result<(), String> {
+    let check = || {
+        let bundle = Bundle { dir: "/bundle".into(), spec: spec::parse(config)? };
+        plan::compile(&bundle, "c", HostFacts { euid: 0 }, Wishes::default()).map(drop)
+    };
+    check().map_err(|error| format!("{error:#}"))
+}
+
+#[test]
+fn good_configurations_of_the_specification_load() {
+    let Some(dir) = schema("good_configurations_of_the_specification_load") else { return };
+    for (name, config) in files(&dir.join("test/config/good")) {
+        assert!(spec::parse(&config).is_ok(), "{name}: {:?}", spec::parse(&config));
+    }
+}
+
+/// A configuration that is for another system is not for this program to judge.
+#[test]
+fn bad_configurations_of_the_specification_are_refused() {
+    let Some(dir) = schema("bad_configurations_of_the_specification_are_refused") else { return };
+    let linux = |name: &str| !name.starts_with("freebsd");
+    for (name, config) in files(&dir.join("test/config/bad")).into_iter().filter(|(name, _)| linux(name)) {
+        let error = accepted(&config).expect_err(&name);
+        // For what is wrong with it, and not for something else.
+        let property = name.trim_end_matches(".json").rsplit('-').next().unwrap();
+        assert!(error.to_lowercase().contains(property), "{name}: {error}");
+    }
+}
+
+#[test]
+fn features_and_state_fixtures_of_the_specification_are_told_apart() {
+    let Some(dir) = schema("features_and_state_fixtures_of_the_specification_are_told_apart") else { return };
+    for (kind, expected) in [("good", true), ("bad", false)] {
+        for (name, document) in files(&dir.join("test/features").join(kind)) {
+            let read = serde_json::from_slice::<spec::oci::Features>(&document);
+            assert_eq!(read.is_ok(), expected, "features {kind} {name}: {read:?}");
+        }
+        for (name, document) in files(&dir.join("test/state").join(kind)) {
+            let read = serde_json::from_slice::<spec::oci::State>(&document);
+            assert_eq!(read.is_ok(), expected, "state {kind} {name}: {read:?}");
+        }
+    }
+}
+
+/// The schema's properties as paths: `linux.devices[].type`, `linux.netDevices{}.name`.
+struct Properties {
+    dir: PathBuf,
+    files: BTreeMap<String, Value>,
+    found: BTreeSet<String>,
+}
+
+impl Properties {
+    fn of(dir: &Path, file: &str) -> BTreeSet<String> {
+        let mut properties = Self { dir: dir.to_owned(), files: BTreeMap::new(), found: BTreeSet::new() };
+        let root = properties.file(file);
+        properties.walk(file, &root, "");
+        properties.found
+    }
+
+    fn file(&mut self, name: &str) -> Value {
+        let path = self.dir.join(name);
+        let read =
+            || serde_json::from_slice(&std::fs::read(&path).unwrap_or_else(|e| panic!("{path:?}: {e}")));
+        self.files.entry(name.to_owned()).or_insert_with(|| read().unwrap()).clone()
+    }
+
+    fn walk(&mut self, file: &str, node: &Value, path: &str) {
+        if let Some(reference) = node["$ref"].as_str() {
+            let (other, pointer) = reference.split_once('#').unwrap();
+            let other = if other.is_empty() { file } else { other };
+            let target = self.file(other).pointer(pointer).cloned();
+            self.walk(other, &target.unwrap_or_else(|| panic!("{reference} leads nowhere")), path);
+        }
+        for word in ["allOf", "anyOf", "oneOf"] {
+            node[word].as_array().into_iter().flatten().for_each(|node| self.walk(file, node, path));
+        }
+        for (name, node) in node["properties"].as_object().into_iter().flatten() {
+            let own = ["freebsd", "solaris", "vm", "windows", "zos"].contains(&name.as_str());
+            if !(path.is_empty() && own) {
+                let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+                self.found.insert(path.clone());
+                self.walk(file, node, &path);
+            }
+        }
+        self.walk(file, &node["items"], &format!("{path}[]"));
+        self.walk(file, &node["additionalProperties"], &format!("{path}{{}}"));
+        let patterns = node["patternProperties"].as_object().into_iter().flatten();
+        patterns.for_each(|(_, node)| self.walk(file, node, &format!("{path}{{}}")));
+    }
+}
+
+#[test]
+fn the_walk_finds_what_the_schema_has() {
+    let Some(dir) = schema("the_walk_finds_what_the_schema_has") else { return };
+    let found = Properties::of(&dir, "config-schema.json");
+    assert!(found.len() > 200, "only {found:?}");
+    for deep in
+        ["linux.seccomp.syscalls[].args[].op", "linux.netDevices{}.name", "mounts[].uidMappings[].size"]
+    {
+        assert!(found.contains(deep), "{deep}");
+    }
+}
+
+/// `features` as a table for README.
+fn table() -> String {
+    let document = features();
+    let mut rows: Vec<(String, String)> = Vec::new();
+    collect(&document, "", &mut rows);
+    let rows = rows.into_iter().filter(|(name, _)| !name.starts_with("annotations"));
+    let lines = rows.map(|(name, value)| format!("| `{name}` | {value} |\n"));
+    format!("| `features` | |\n|--|--|\n{}", lines.collect::<String>())
+}
+
+fn collect(node: &Value, path: &str, rows: &mut Vec<(String, String)>) {
+    let text = match node {
+        Value::Object(map) => {
+            for (name, node) in map {
+                let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+                collect(node, &path, rows);
+            }
+            return;
+        }
+        Value::Bool(true) => "yes".to_owned(),
+        Value::Bool(false) => "no".to_owned(),
+        Value::Array(list) => {
+            let names: Vec<&str> = list.iter().filter_map(Value::as_str).collect();
+            let common = common_prefix(&names);
+            let short: Vec<&str> = names.iter().map(|name| &name[common.len()..]).collect();
+            match (common, short.is_empty()) {
+                (_, true) => "none".to_owned(),
+                ("", _) => short.join(" "),
+                (common, _) => format!("{common}: {}", short.join(" ")),
+            }
+        }
+        other => other.as_str().map_or_else(|| other.to_string(), str::to_owned),
+    };
+    rows.push((path.to_owned(), text));
+}
+
+/// Up to the last `_` that all names have in common: `SCMP_ACT_`.
+fn common_prefix<'n>(names: &[&'n str]) -> &'n str {
+    let Some(first) = names.first().filter(|_| names.len() > 1) else { return "" };
+    let mut ends = first.match_indices('_').map(|(at, _)| &first[..=at]);
+    ends.rfind(|prefix| names.iter().all(|name| name.starts_with(prefix))).unwrap_or("")
+}
+
+#[test]
+fn readme_lists_what_features_says() {
+    const BEGIN: &str =
+        "<!-- what `minidocker-oci features` says; UPDATE_GOLDEN=1 cargo test --test specification -->\n";
+    const END: &str = "<!-- end of features -->\n";
+    let path = repository().join("README.md");
+    let readme = std::fs::read_to_string(&path).unwrap();
+    let (before, rest) = readme.split_once(BEGIN).expect("README.md has the table's first line");
+    let (old, after) = rest.split_once(END).expect("README.md has the table's last line");
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        #[expect(clippy::disallowed_methods, reason = "writes into the checkout, when asked to")]
+        std::fs::write(&path, format!("{before}{BEGIN}{}{END}{after}", table())).unwrap();
+        return;
+    }
+    assert_eq!(old, table(), "UPDATE_GOLDEN=1 cargo test --test specification writes it anew");
+}
