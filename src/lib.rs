@@ -35,13 +35,13 @@
 //! | 5 | clone | host, init | one clone3 into the cgroup and the new namespaces: no unconfined moment. A helper joins and clones where a namespace takes in children only (pid), or where those to join belong to the host and the new or joined user namespace could not enter them |
 //! | 6 | leave the file | init | where others could see it: the host's program is gone from its memory and `/proc/PID/exe` (see [`sys::exe`], [`init::Departure`]). One that is alone in a new pid namespace does it first thing in phase 15, which is cheaper |
 //! | 7 | id maps | host | init has no id before; oom_score_adj and hard limits for a user namespace, too, are the host's to set |
-//! | 8 | namespaces | init | joins, clocks, names, loopback; the cgroup namespace after them, for its root is where it is made; sysctls while `/proc` is the host's; last a session and keyring of its own |
+//! | 8 | namespaces | init | joins, clocks, names, loopback; the cgroup namespace after them, for its root is where it is made; sysctls while `/proc` is the host's; last a session and keyring of its own, and the attributes for labels are opened |
 //! | 9 | rootfs | init | propagation is cut before the first mount; each mount gets its attributes detached and is attached by descriptor; then devices and links; a read-only tmpfs becomes so when all is in it |
 //! | 10 | hooks | host, init | prestart, createRuntime, then createContainer: the mounts are there, the host's paths are too |
 //! | 11 | pivot | init | from here on there are no paths of the host. A terminal is opened before it, from the container's own devpts, and attached after it, when `/dev` is final |
 //! | 12 | harden | init | read-only paths, masked paths, read-only root: nothing is written to the tree any more |
-//! | 13 | ready | host | the record is completed while init goes on to the next phase; it waits for that at the end of it |
-//! | 14 | identity | init | bounding set, groups, ids, capabilities (but one that phases 15 and 16 need), no_new_privs; then, as the container's user, working directory and program: `create` itself tells that one is missing. With the host's answer, the container is recorded |
+//! | 13 | ready | host | scheduler and I/O priority, which take privileges of the host and are not for hooks before the pivot; the record is completed while init goes on to the next phase; it waits for that at the end of it |
+//! | 14 | identity | init | labels, for no_new_privs may forbid them; bounding set, groups, ids, capabilities (but one that phases 15 and 16 need), no_new_privs; then, as the container's user, working directory and program: `create` itself tells that one is missing. With the host's answer, the container is recorded |
 //! | 15 | gate | init | what was kept to leave the file is dropped, and the link ended: `created`, and the host writes the pid file. The next connection is `start` |
 //! | 16 | exec | init | startContainer hooks; limits, umask, close-on-exec for all that is left, the filter, the capability kept to load it where no_new_privs is off, execve: a list made beforehand (see [`sys::last_calls`]) |
 //!
@@ -67,6 +67,9 @@
 //! | copying a mount that is not attached | 6.15 | none is: the first place that is masked gets the mount itself, the others copies of it |
 //! | MFD_EXEC | 6.3 | the flag is left out |
 //! | session keyrings, keyctl(2) | 2.6.10 | a warning: there are no keys to keep apart |
+//! | AppArmor, SELinux | 2.6.36, 2.6 | error, for containers that ask for a profile or label |
+//! | set_mempolicy(2) (CONFIG_NUMA); two of its modes | 2.6.7; 5.15, 6.9 | error, for containers that ask for it |
+//! | SCHED_DEADLINE; utilization clamps (CONFIG_UCLAMP_TASK) | 3.14; 5.3 | error, for containers that ask for it |
 
 pub mod sys;
 

@@ -55,6 +55,11 @@ impl Proc {
         Ok(String::from_utf8_lossy(id.trim_ascii()).into_owned())
     }
 
+    /// proc_filesystems(5): what this kernel can mount.
+    pub fn filesystems(&self) -> Result<String> {
+        self.read("filesystems").map(|text| String::from_utf8_lossy(&text).into_owned())
+    }
+
     /// When a process started; `None` if there is none of this pid, or only its zombie.
     pub fn start_time(&self, pid: Pid) -> Result<Option<StartTime>> {
         let stat = match self.read(&format!("{pid}/stat")) {

@@ -16,7 +16,7 @@ fn compiled(config: &Path) -> Plan {
     let mut bundle =
         spec::load(config.parent().unwrap(), Some(config)).unwrap_or_else(|e| panic!("{config:?}: {e:#}"));
     bundle.dir = PathBuf::from("/bundle");
-    plan::compile(&bundle, "golden", HostFacts { euid: 0 }, Wishes::default())
+    plan::compile(&bundle, "golden", HostFacts::default(), Wishes::default())
         .unwrap_or_else(|e| panic!("{config:?}: {e:#}"))
 }
 

@@ -48,7 +48,7 @@ fn files(dir: &Path) -> Vec<(String, Vec<u8>)> {
 fn accepted(config: &[u8]) -> Result<(), String> {
     let check = || {
         let bundle = Bundle { dir: "/bundle".into(), spec: spec::parse(config)? };
-        plan::compile(&bundle, "c", HostFacts { euid: 0 }, Wishes::default()).map(drop)
+        plan::compile(&bundle, "c", HostFacts::default(), Wishes::default()).map(drop)
     };
     check().map_err(|error| format!("{error:#}"))
 }

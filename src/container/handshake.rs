@@ -9,6 +9,8 @@
 //!  |------------------------------->|   prestart, createRuntime
 //!  |  OfferTerminal + fd            |
 //!  |------------------------------->|   to the console socket, or kept by `run`
+//!  |  SetScheduling                 |
+//!  |------------------------------->|   scheduler and I/O priority
 //!  |  Ready                         |
 //!  |------------------------------->|   the record is complete
 //!  |  closes the link, waits at its gate (create), or Go (run)
@@ -41,6 +43,8 @@ pub enum Message {
     RunHostHooks,
     /// Take the terminal's master, which comes along.
     OfferTerminal,
+    /// Set my scheduler and I/O priority: I have run all that is not to have them.
+    SetScheduling,
     /// Everything that `create` has to do in the container is done.
     Ready,
     /// It can't be done, and init is ending.

@@ -116,7 +116,7 @@ mod tests {
     fn the_runtime_takes_the_configuration_and_leaves_nothing_of_it_out() {
         let spec = spec::parse(config(&settings()).to_string().as_bytes()).unwrap();
         let bundle = Bundle { dir: "/bundle".into(), spec };
-        let plan = plan::compile(&bundle, "box", HostFacts { euid: 0 }, Wishes::default()).unwrap();
+        let plan = plan::compile(&bundle, "box", HostFacts::default(), Wishes::default()).unwrap();
         let process = plan.process.unwrap();
         assert_eq!(process.capabilities.bounding.count_ones(), 14);
         assert_eq!(process.capabilities.effective, 0);

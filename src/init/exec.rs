@@ -9,15 +9,20 @@ use super::program::Program;
 use super::{Departure, Gate, Inherited, identity, run_hooks};
 use crate::container::handshake::{Go, Link, Report};
 use crate::error::{Doing, Kind, Result, failure};
+use crate::plan::capabilities::CapabilitySets;
 use crate::spec::oci::ContainerState;
 use crate::sys::last_calls::{LastCalls, Waiting};
 use crate::sys::process::BrokenPipe;
 use crate::sys::{self, Call, retry_eintr};
 
 /// Waits at the gate, and becomes the program. After the wait errors go to who opened it.
-pub(super) fn when_started(given: &mut Inherited<'_>, program: Program) -> Result<Infallible> {
+pub(super) fn when_started(
+    given: &mut Inherited<'_>,
+    sets: CapabilitySets,
+    program: Program,
+) -> Result<Infallible> {
     let if_no_program = program.if_no_program();
-    let calls = last_calls(given, program)?;
+    let calls = last_calls(given, sets, program)?;
     if given.departure != Departure::Late {
         return from_here(given, calls);
     }
@@ -65,13 +70,12 @@ fn wait_at(gate: &OwnedFd) -> Result<Link> {
 
 /// All that is left to do, in its order. The filter comes last: it need not allow anything but what is
 /// after it.
-fn last_calls(given: &Inherited<'_>, program: Program) -> Result<LastCalls> {
+fn last_calls(given: &Inherited<'_>, sets: CapabilitySets, program: Program) -> Result<LastCalls> {
     let mut calls = LastCalls::default();
     // config.md: `create` needs no process, `start` does.
     let Some(process) = &given.plan.process else {
         return Ok(calls);
     };
-    let sets = identity::available(process)?;
     let filter_needs_more = identity::filter_needs_more(given);
     if !filter_needs_more {
         // Nothing that was kept to leave the program's file is held while it waits.

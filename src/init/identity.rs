@@ -1,13 +1,16 @@
 //! Runs in: init, after the pivot: who the program runs as. Everything is assigned, nothing is kept of what
 //! the caller had (CVE-2022-29162).
 
-use super::{Departure, Inherited};
 use std::os::fd::AsFd;
 
+use super::attributes::AtExec;
+use super::{Departure, Inherited};
 use crate::error::{Doing, Kind, Result, failure};
 use crate::plan::Plan;
-use crate::plan::process::{CapabilitySets, ProcessPlan};
+use crate::plan::capabilities::CapabilitySets;
+use crate::plan::process::ProcessPlan;
 use crate::plan::seccomp::FilterAt;
+use crate::plan::user::Groups;
 use crate::spec::oci::LinuxNamespaceType;
 use crate::sys::fs;
 use crate::sys::{Call, Errno, SysError, caps, process};
@@ -16,13 +19,16 @@ const CAP_SYS_ADMIN: u8 = 21;
 /// linux/magic.h, PIPEFS_MAGIC.
 const PIPEFS: nix::sys::statfs::FsType = nix::sys::statfs::FsType(0x5049_5045);
 
-/// Groups, ids, capabilities, no_new_privs and the current directory.
-pub(super) fn assume(given: &Inherited<'_>) -> Result<()> {
+/// Labels, groups, ids, capabilities, no_new_privs and the current directory. Answers what the process may
+/// have of the capabilities that it is to have.
+pub(super) fn assume(given: &Inherited<'_>, labels: AtExec) -> Result<CapabilitySets> {
     let plan = given.plan;
     let Some(process) = &plan.process else {
-        return Ok(());
+        return Ok(CapabilitySets::default());
     };
-    let sets = available(process)?;
+    labels.set(&process.labels)?;
+    let permitted = caps::permitted()?;
+    let sets = available(process, permitted);
     for capability in 0..64 {
         if sets.bounding & 1 << capability == 0 {
             match caps::drop_bounding(capability) {
@@ -42,11 +48,12 @@ pub(super) fn assume(given: &Inherited<'_>) -> Result<()> {
     nix::unistd::setresuid(process.uid.into(), process.uid.into(), process.uid.into())
         .call(|| format!("setresuid({})", process.uid))
         .map_err(|error| explain_id(error, "user.uid"))?;
-    set_capabilities(sets, kept_for_later(given))?;
+    set_capabilities(sets, kept_for_later(given) & permitted)?;
     if process.no_new_privileges {
         nix::sys::prctl::set_no_new_privs().call(|| "prctl(PR_SET_NO_NEW_PRIVS)")?;
     }
-    enter_directory(process)
+    enter_directory(process)?;
+    Ok(sets)
 }
 
 /// A program may open /dev/stdout anew, which for a pipe asks for its owner's rights. Nothing else is
@@ -94,10 +101,10 @@ pub(super) fn raise_limits(plan: &Plan) -> Result<()> {
     })
 }
 
-/// The capability sets of a process, as far as this one can give them.
-pub(super) fn available(process: &ProcessPlan) -> Result<CapabilitySets> {
-    let permitted = caps::permitted()?;
-    let missing = process.capabilities.union() & !permitted;
+/// The capability sets of a process, as far as this one can give them. config.md: the rest is a warning.
+fn available(process: &ProcessPlan, permitted: u64) -> CapabilitySets {
+    let granted = process.capabilities.within(permitted);
+    let missing = process.capabilities.beyond(granted);
     if missing != 0 {
         let names: Vec<String> = ::caps::all()
             .into_iter()
@@ -106,28 +113,29 @@ pub(super) fn available(process: &ProcessPlan) -> Result<CapabilitySets> {
             .collect();
         crate::log::warn(format_args!("ignoring unknown or unavailable capabilities: {names:?}"));
     }
-    Ok(process.capabilities.within(permitted))
+    granted
 }
 
-/// The three sets of the thread and the ambient one; `kept` stays until the filter is loaded.
-pub(super) fn set_capabilities(sets: CapabilitySets, kept: u64) -> Result<()> {
-    // What this process can't give is not in the sets; what it keeps it may not have.
-    let kept = kept & caps::permitted()?;
+/// The three sets of the thread and the ambient one; `kept`, which this process has, stays until the filter is
+/// loaded.
+fn set_capabilities(sets: CapabilitySets, kept: u64) -> Result<()> {
     caps::set(sets.effective | kept, sets.permitted | kept, sets.inheritable).doing(|| "capabilities")?;
     caps::clear_ambient()?;
     for capability in (0..64).filter(|c| sets.ambient & 1 << c != 0) {
-        caps::raise_ambient(capability)
-            .doing(|| "capabilities.ambient has to be in permitted and inheritable too")?;
+        caps::raise_ambient(capability).doing(|| "capabilities.ambient")?;
     }
     Ok(())
 }
 
 /// In a user namespace made by an ordinary user setgroups(2) is denied: then there must be nothing to set.
 fn set_groups(plan: &Plan, process: &ProcessPlan) -> Result<()> {
-    match process::setgroups(&process.groups) {
+    let Groups::Are(groups) = &process.groups else {
+        return Ok(());
+    };
+    match process::setgroups(groups) {
         Err(error)
             if error.errno == Errno::EPERM
-                && process.groups.is_empty()
+                && groups.is_empty()
                 && plan.namespaces.has(LinuxNamespaceType::User) =>
         {
             Ok(())

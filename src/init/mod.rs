@@ -3,6 +3,7 @@
 //! The container's side of its birth: it begins after the clone and ends in execve. It reads the plan and
 //! decides nothing. What only the host can reach it has been given as descriptors, or asks for.
 
+mod attributes;
 mod copy_up;
 mod devices;
 mod environment;
@@ -14,11 +15,14 @@ mod namespaces;
 mod pivot;
 mod program;
 mod rootfs;
+mod session;
 mod terminal;
 
 use std::convert::Infallible;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+
+use attributes::AtExec;
 
 use crate::container::handshake::{Done, Link, Message};
 use crate::container::hooks;
@@ -131,6 +135,7 @@ fn create(given: &mut Inherited<'_>) -> Result<Infallible> {
     prepare(given)?;
     let plan = given.plan;
     namespaces::enter(given).doing(|| "namespaces")?;
+    let labels = plan.process.as_ref().map(|process| AtExec::open(&process.labels)).transpose()?;
     let root = rootfs::assemble(given).doing(|| "rootfs")?;
     if plan.hooks.any_for_host_in_create() {
         given.link()?.ask(&Message::RunHostHooks, None)?;
@@ -146,9 +151,14 @@ fn create(given: &mut Inherited<'_>) -> Result<Infallible> {
     if !plan.namespaces.has(LinuxNamespaceType::User) {
         identity::raise_limits(plan)?;
     }
+    attributes::set_memory_policy(plan.memory_policy.as_ref())?;
+    attributes::set_personality(plan.personality)?;
+    if plan.process.as_ref().is_some_and(|process| !process.scheduling.is_none()) {
+        given.link()?.ask(&Message::SetScheduling, None)?;
+    }
     // Everything is there; who it runs as is left. The host writes its record meanwhile.
     given.link()?.send(&Message::Ready, None)?;
-    identity::assume(given).doing(|| "process")?;
+    let sets = identity::assume(given, labels.unwrap_or_default()).doing(|| "process")?;
     process.find_program()?;
     if given.link()?.receive::<Done>()?.is_none() {
         return Err(failure(Kind::System, "the host side has ended"));
@@ -157,7 +167,7 @@ fn create(given: &mut Inherited<'_>) -> Result<Infallible> {
     nix::sys::prctl::set_pdeathsig(None).call(|| "prctl(PR_SET_PDEATHSIG, 0)")?;
     // What waits has nothing of the host's open that it does not need.
     drop(root);
-    exec::when_started(given, process)
+    exec::when_started(given, sets, process)
 }
 
 /// What comes before the first namespace is looked at.

@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use nix::sched::{CloneFlags, setns, unshare};
 
-use super::Inherited;
+use super::{Inherited, session};
 use crate::container::handshake::Message;
 use crate::error::{Doing, Result, unsupported};
 use crate::plan::Plan;
@@ -41,7 +41,7 @@ pub(super) fn enter(given: &Inherited<'_>) -> Result<()> {
         unshare(CloneFlags::CLONE_NEWCGROUP).call(|| "unshare(CLONE_NEWCGROUP)")?;
     }
     set_sysctls(plan)?;
-    begin_session(plan)
+    session::begin(plan)
 }
 
 /// Joins for a process that is cloned next. Namespaces of the host need the host's privilege, those of a
@@ -126,25 +126,4 @@ fn set_sysctls(plan: &Plan) -> Result<()> {
         proc.write(&sysctl.path, sysctl.value.as_bytes()).doing(|| format!("linux.sysctl {}", sysctl.key))?;
     }
     Ok(())
-}
-
-/// A session of its own: the caller's terminal is not the container's, nor are its keys.
-fn begin_session(plan: &Plan) -> Result<()> {
-    match nix::unistd::setsid() {
-        // A process that leads a group already: only possible where there is nothing to leave.
-        Err(Errno::EPERM) => {}
-        done => drop(done.call(|| "setsid()")?),
-    }
-    let Some(name) = &plan.keyring else { return Ok(()) };
-    let Ok(name) = std::ffi::CString::new(name.as_str()) else {
-        return Ok(());
-    };
-    match sys::process::join_session_keyring(&name) {
-        // A kernel without keyrings, or a filter around the runtime: there are no keys to keep apart.
-        Err(error) if matches!(error.errno, Errno::ENOSYS | Errno::EPERM) => {
-            crate::log::warn(format_args!("no session keyring: {error}"));
-            Ok(())
-        }
-        done => done.map_err(Into::into),
-    }
 }

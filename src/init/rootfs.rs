@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use super::{Inherited, devices, mounts, owns_mounts};
-use crate::error::{Doing, Result};
+use crate::error::{Doing, Result, best_effort};
 use crate::plan::Plan;
 use crate::rootpath::{InRootfs, Rootfs};
 use crate::sys::SysError;
@@ -47,8 +47,18 @@ pub(super) fn assemble(given: &mut Inherited<'_>) -> Result<Assembled> {
     let root = Rootfs::new(tree);
     let mounted = mounts::perform(plan, &root, &mut given.sources.binds)?;
     devices::make(&plan.rootfs, &root, &given.sources.devices)?;
+    if let Some(process) = &plan.process {
+        make_working_directory(&root, &process.cwd);
+    }
     mounted.finish()?;
     Ok(Assembled { root, devpts: mounted.devpts, kernel: mounted.kernel })
+}
+
+/// As crun and runc do, and orchestrators rely on. Where it can't be made, entering it tells why.
+fn make_working_directory(root: &Rootfs, cwd: &InRootfs) {
+    if cwd.name().is_some() && matches!(root.find(cwd), Ok(None)) {
+        best_effort("make the working directory", root.make_dir(cwd));
+    }
 }
 
 fn take(fd: &mut OwnedFd) -> Result<OwnedFd> {

@@ -3,7 +3,9 @@
 
 mod birth;
 mod console;
+pub mod facts;
 pub mod foreground;
+mod scheduling;
 mod serve;
 mod sources;
 
@@ -151,6 +153,7 @@ fn record(order: &Order<'_>, tree: &Tree, proc: &Proc) -> Result<Record> {
         process: None,
         cgroup: tree.intend(&order.plan.cgroup.path)?,
         shared_mounts: shared.then(|| order.plan.rootfs.path.clone()),
+        exec_cpu_affinity: spec.process().as_ref().and_then(|process| process.exec_cpu_affinity().clone()),
         hooks: LaterHooks {
             poststart: order.plan.hooks.poststart.clone(),
             poststop: order.plan.hooks.poststop.clone(),

@@ -9,7 +9,7 @@ use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bin
 use nix::unistd::Pid;
 
 use super::birth::Unadopted;
-use super::{Made, Order, Start};
+use super::{Made, Order, Start, scheduling};
 use crate::container::handshake::{Done, Link, Message};
 use crate::container::store::{Entry, GATE};
 use crate::error::{Doing, Kind, Result, errno_of, failure};
@@ -56,6 +56,7 @@ impl Host<'_, '_> {
             Message::MapIds => self.map_ids(),
             Message::RunHostHooks => made.run_hooks(self.order.plan, self.pid),
             Message::OfferTerminal => self.take_terminal(fd),
+            Message::SetScheduling => self.set_scheduling(),
             Message::Ready => self.record(made),
             Message::Failed(report) => Err(report.into()),
             Message::Born(_) => Err(failure(Kind::System, "init was born twice")),
@@ -68,7 +69,18 @@ impl Host<'_, '_> {
             return Ok(());
         };
         let path = format!("{}/oom_score_adj", self.pid);
-        self.proc.write(&path, score.to_string().as_bytes()).doing(|| "process.oomScoreAdj")
+        self.proc.write(&path, score.to_string().as_bytes()).map_err(|error| match errno_of(&error) {
+            Some(Errno::EACCES) => {
+                let hint = "less than the caller's takes CAP_SYS_RESOURCE";
+                failure(Kind::System, format!("process.oomScoreAdj: {score}: {error:#}; {hint}"))
+            }
+            _ => error.context("process.oomScoreAdj"),
+        })
+    }
+
+    fn set_scheduling(&self) -> Result<()> {
+        let process = self.order.plan.process.as_ref();
+        process.map_or(Ok(()), |process| scheduling::set(self.pid, &process.scheduling)).doing(|| "process")
     }
 
     /// user_namespaces(7); and hard limits, which a process in such a namespace can't raise.

@@ -1,29 +1,40 @@
 //! The configuration as data that init performs: `(Spec, HostFacts) -> Plan`. Pure: no system call, no
 //! clock, no environment. Every refusal of a configuration happens here, before anything exists.
 
+pub mod capabilities;
 pub mod devices;
 pub mod hooks;
+pub mod label;
+pub mod memory_policy;
 pub mod mounts;
 pub mod namespaces;
+pub mod numbers;
 pub mod options;
+pub mod personality;
 pub mod process;
 pub mod resources;
+pub mod scheduling;
 pub mod seccomp;
 pub mod sysctl;
+pub mod user;
 
 use std::path::{Path, PathBuf};
 
 use crate::error::{Doing, Result, invalid, unsupported};
 use crate::rootpath::InRootfs;
 use crate::spec::Bundle;
-use crate::spec::oci::{Linux, LinuxNamespaceType, LinuxPersonalityDomain, Spec};
+use crate::spec::oci::{Linux, LinuxNamespaceType, Spec};
 use options::Propagation;
 
 /// What the plan depends on besides the configuration.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HostFacts {
     /// geteuid(2): only root can make device nodes.
     pub euid: u32,
+    /// Whether the kernel runs AppArmor; may be false where no profile is asked for.
+    pub apparmor: bool,
+    /// Whether the kernel runs SELinux; may be false where no label is asked for.
+    pub selinux: bool,
 }
 
 /// What the command line asks for.
@@ -52,6 +63,10 @@ pub struct Plan {
     pub sysctls: Vec<sysctl::Sysctl>,
     /// The name of the new session keyring, if it gets one.
     pub keyring: Option<String>,
+    /// set_mempolicy(2); `None` leaves the caller's.
+    pub memory_policy: Option<memory_policy::MemoryPolicy>,
+    /// personality(2); `None` leaves the caller's.
+    pub personality: Option<personality::Personality>,
     /// What init becomes; `None` where the configuration has no process.
     pub process: Option<process::ProcessPlan>,
     /// Its filter.
@@ -115,6 +130,12 @@ pub fn compile(bundle: &Bundle, id: &str, facts: HostFacts, wishes: Wishes) -> R
     let rootfs = rootfs(bundle, linux, &namespaces, facts, wishes)?;
     let hostname = uts_name("hostname", spec.hostname().as_deref(), &namespaces)?;
     let domainname = uts_name("domainname", spec.domainname().as_deref(), &namespaces)?;
+    let ids = user::Ids::of(spec, linux, &namespaces);
+    let process = spec.process().as_ref().map(|p| process::plan(p, &ids, facts)).transpose()?;
+    let hooks = hooks::plan(spec).doing(|| "hooks")?;
+    if !hooks.start_container.is_empty() {
+        check_fork(process.as_ref())?;
+    }
     Ok(Plan {
         cgroup: resources::plan(linux, id)?,
         rootfs,
@@ -122,9 +143,11 @@ pub fn compile(bundle: &Bundle, id: &str, facts: HostFacts, wishes: Wishes) -> R
         domainname,
         sysctls: sysctl::plan(linux, &namespaces).doing(|| "linux.sysctl")?,
         keyring: (!wishes.no_new_keyring).then(|| format!("_ses.{id}")),
-        process: process::plan(spec)?,
+        memory_policy: linux.memory_policy().as_ref().map(memory_policy::plan).transpose()?,
+        personality: linux.personality().as_ref().map(personality::plan).transpose()?,
+        process,
         seccomp: linux.seccomp().as_ref().map(seccomp::plan).transpose().doing(|| "linux.seccomp")?,
-        hooks: hooks::plan(spec).doing(|| "hooks")?,
+        hooks,
         namespaces,
     })
 }
@@ -145,17 +168,25 @@ impl DefaultEmpty for Linux {
 
 /// A property that would be ignored is worse than one that is refused.
 fn refuse_what_is_not_there_yet(linux: &Linux) -> Result<()> {
-    let personality = linux.personality().as_ref();
     let later = [
         ("netDevices", linux.net_devices().as_ref().is_some_and(|d| !d.is_empty())),
         ("intelRdt", linux.intel_rdt().is_some()),
-        ("memoryPolicy", linux.memory_policy().is_some()),
-        ("personality", personality.is_some_and(|p| p.domain() != LinuxPersonalityDomain::PerLinux)),
         ("mountLabel", linux.mount_label().as_ref().is_some_and(|l| !l.is_empty())),
     ];
     match later.iter().find(|(_, asked_for)| *asked_for) {
         Some((name, _)) => Err(unsupported(format!("linux.{name} is not supported yet"))),
         None => Ok(()),
+    }
+}
+
+/// startContainer hooks are children of the process that becomes the program.
+fn check_fork(process: Option<&process::ProcessPlan>) -> Result<()> {
+    match process.and_then(|process| process.scheduling.scheduler.as_ref()) {
+        Some(scheduler) if scheduler.forbids_fork() => Err(invalid(
+            "process.scheduler: hooks.startContainer can't run under SCHED_DEADLINE without the flag \
+             SCHED_FLAG_RESET_ON_FORK, for the kernel lets such a process start no other",
+        )),
+        _ => Ok(()),
     }
 }
 

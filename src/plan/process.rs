@@ -5,9 +5,14 @@ use std::ffi::CString;
 
 use nix::sys::resource::Resource;
 
-use crate::error::{Doing, Result, invalid, unsupported};
+use super::HostFacts;
+use super::capabilities::CapabilitySets;
+use super::label::{self, Labels};
+use super::scheduling::{self, ExecAffinity, Scheduling};
+use super::user::{Groups, Ids};
+use crate::error::{Doing, Result, invalid};
 use crate::rootpath::InRootfs;
-use crate::spec::oci::{Capabilities, Capability, PosixRlimit, PosixRlimitType, Process, Spec};
+use crate::spec::oci::{PosixRlimit, PosixRlimitType, Process};
 use crate::sys::tty::Size;
 
 /// What init becomes.
@@ -23,8 +28,8 @@ pub struct ProcessPlan {
     pub uid: u32,
     /// In the container's user namespace.
     pub gid: u32,
-    /// Assigned, not added to what the caller has.
-    pub groups: Vec<u32>,
+    /// Besides that.
+    pub groups: Groups,
     /// `None` leaves the caller's.
     pub umask: Option<u32>,
     /// In the configuration's order.
@@ -35,6 +40,12 @@ pub struct ProcessPlan {
     pub no_new_privileges: bool,
     /// `None` leaves the caller's.
     pub oom_score_adj: Option<i32>,
+    /// Set last before the process is left with its own privileges.
+    pub scheduling: Scheduling,
+    /// Not this process's: for those that `exec` starts.
+    pub exec_affinity: Option<ExecAffinity>,
+    /// For the security modules.
+    pub labels: Labels,
     /// `Some` if the process has a terminal, with its size if that is given.
     pub terminal: Option<Option<Size>>,
 }
@@ -50,75 +61,35 @@ pub struct Rlimit {
     pub hard: u64,
 }
 
-/// capabilities(7): the five sets as masks, bit n is capability n.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the kernel's own names")]
-pub struct CapabilitySets {
-    pub bounding: u64,
-    pub effective: u64,
-    pub permitted: u64,
-    pub inheritable: u64,
-    pub ambient: u64,
+/// Plans `process`, the configuration's or one for `exec`.
+pub fn plan(process: &Process, ids: &Ids<'_>, facts: HostFacts) -> Result<ProcessPlan> {
+    one(process, ids, facts).doing(|| "process")
 }
 
-impl CapabilitySets {
-    /// These, as far as `available` has them.
-    pub fn within(self, available: u64) -> Self {
-        Self {
-            bounding: self.bounding & available,
-            effective: self.effective & available,
-            permitted: self.permitted & available,
-            inheritable: self.inheritable & available,
-            ambient: self.ambient & available,
-        }
-    }
-
-    /// All that is in any of them.
-    pub fn union(self) -> u64 {
-        self.bounding | self.effective | self.permitted | self.inheritable | self.ambient
-    }
-}
-
-/// Plans `process`; `None` where the configuration has none.
-pub fn plan(spec: &Spec) -> Result<Option<ProcessPlan>> {
-    spec.process().as_ref().map(|process| one(process).doing(|| "process")).transpose()
-}
-
-fn one(process: &Process) -> Result<ProcessPlan> {
-    refuse_what_is_not_there_yet(process)?;
+fn one(process: &Process, ids: &Ids<'_>, facts: HostFacts) -> Result<ProcessPlan> {
     let args = strings("args", process.args().as_deref().unwrap_or_default())?;
     if args.first().is_none_or(|program| program.is_empty()) {
         return Err(invalid("args: there has to be at least a program"));
     }
     let user = process.user();
+    ids.check(user)?;
     Ok(ProcessPlan {
         args,
         env: strings("env", process.env().as_deref().unwrap_or_default())?,
         cwd: InRootfs::absolute(process.cwd()).doing(|| "cwd")?,
-        uid: id("user.uid", user.uid())?,
-        gid: id("user.gid", user.gid())?,
-        groups: user.additional_gids().clone().unwrap_or_default(),
+        uid: user.uid(),
+        gid: user.gid(),
+        groups: ids.groups(user)?,
         umask: user.umask(),
         rlimits: rlimits(process.rlimits().as_deref().unwrap_or_default())?,
-        capabilities: capabilities(process),
+        capabilities: CapabilitySets::plan(process),
         no_new_privileges: process.no_new_privileges().unwrap_or(false),
         oom_score_adj: oom_score_adj(process.oom_score_adj())?,
+        scheduling: scheduling::plan(process)?,
+        exec_affinity: scheduling::exec_affinity(process)?,
+        labels: label::plan(process, facts)?,
         terminal: terminal(process)?,
     })
-}
-
-/// A property that would be ignored is worse than one that is refused.
-fn refuse_what_is_not_there_yet(process: &Process) -> Result<()> {
-    let later = [
-        ("scheduler", process.scheduler().is_some()),
-        ("ioPriority", process.io_priority().is_some()),
-        ("selinuxLabel", process.selinux_label().as_ref().is_some_and(|l| !l.is_empty())),
-        ("apparmorProfile", process.apparmor_profile().as_ref().is_some_and(|p| !p.is_empty())),
-    ];
-    match later.iter().find(|(_, asked_for)| *asked_for) {
-        Some((name, _)) => Err(unsupported(format!("{name} is not supported yet"))),
-        None => Ok(()),
-    }
 }
 
 fn strings(name: &str, list: &[String]) -> Result<Vec<CString>> {
@@ -126,14 +97,6 @@ fn strings(name: &str, list: &[String]) -> Result<Vec<CString>> {
         CString::new(text.as_str()).ok().ok_or_else(|| invalid(format!("{name}[{index}] has a NUL byte")))
     };
     list.iter().enumerate().map(one).collect()
-}
-
-/// setuid(2): the largest number means "leave it", so it is nobody's id.
-fn id(name: &str, id: u32) -> Result<u32> {
-    match id {
-        u32::MAX => Err(invalid(format!("{name}: {id} is not an id"))),
-        _ => Ok(id),
-    }
 }
 
 fn oom_score_adj(value: Option<i32>) -> Result<Option<i32>> {
@@ -158,30 +121,6 @@ fn terminal(process: &Process) -> Result<Option<Option<Size>>> {
             .ok_or_else(|| invalid(format!("consoleSize.{name}: {value} is more than 65535")))
     };
     Ok(Some(Some(Size { rows: side("height", size.height())?, columns: side("width", size.width())? })))
-}
-
-fn capabilities(process: &Process) -> CapabilitySets {
-    let Some(sets) = process.capabilities() else {
-        return CapabilitySets::default();
-    };
-    CapabilitySets {
-        bounding: mask(sets.bounding().as_ref()),
-        effective: mask(sets.effective().as_ref()),
-        permitted: mask(sets.permitted().as_ref()),
-        inheritable: mask(sets.inheritable().as_ref()),
-        ambient: mask(sets.ambient().as_ref()),
-    }
-}
-
-fn mask(set: Option<&Capabilities>) -> u64 {
-    set.into_iter().flatten().filter_map(number).fold(0, |mask, n| mask | 1 << n)
-}
-
-/// The kernel's number of a capability, through the names that both crates share.
-fn number(capability: &Capability) -> Option<u8> {
-    let name = capability.to_string();
-    let name = if name.starts_with("CAP_") { name } else { format!("CAP_{name}") };
-    name.parse::<caps::Capability>().ok().map(|c| c.index())
 }
 
 fn rlimits(limits: &[PosixRlimit]) -> Result<Vec<Rlimit>> {
@@ -222,11 +161,17 @@ fn resource(kind: PosixRlimitType) -> Resource {
 
 #[cfg(test)]
 mod tests {
-    use super::plan;
+    use super::{HostFacts, Ids, ProcessPlan, plan};
+    use crate::plan::namespaces::Namespaces;
+    use crate::spec::oci::Spec;
 
-    fn planned(process: &str) -> Result<super::ProcessPlan, String> {
-        let json = format!(r#"{{"ociVersion":"1.0.0","process":{{"user":{{"uid":0,"gid":0}},{process}}}}}"#);
-        plan(&serde_json::from_str(&json).unwrap()).map(Option::unwrap).map_err(|e| format!("{e:#}"))
+    fn planned(process: &str) -> Result<ProcessPlan, String> {
+        let json = format!(
+            r#"{{"ociVersion":"1.0.0","linux":{{}},"process":{{"user":{{"uid":0,"gid":0}},{process}}}}}"#
+        );
+        let spec: Spec = serde_json::from_str(&json).unwrap();
+        let ids = Ids::of(&spec, spec.linux().as_ref().unwrap(), &Namespaces::default());
+        plan(spec.process().as_ref().unwrap(), &ids, HostFacts::default()).map_err(|e| format!("{e:#}"))
     }
 
     #[test]
@@ -243,17 +188,43 @@ mod tests {
     }
 
     #[test]
-    fn sets_that_are_not_given_are_empty() {
-        let sets = planned(r#""cwd":"/","args":["a"],"capabilities":{"bounding":["CAP_KILL"]}"#)
-            .unwrap()
-            .capabilities;
-        assert_eq!((sets.bounding, sets.effective, sets.inheritable), (1 << 5, 0, 0));
-        assert_eq!(planned(r#""cwd":"/","args":["a"]"#).unwrap().capabilities.union(), 0);
+    fn every_limit_of_the_kernel_has_its_number() {
+        // getrlimit(2), asm-generic/resource.h.
+        let names = "CPU FSIZE DATA STACK CORE RSS NPROC NOFILE MEMLOCK AS LOCKS SIGPENDING MSGQUEUE NICE RTPRIO RTTIME";
+        for (number, name) in names.split(' ').enumerate() {
+            let limit = format!(r#"{{"type":"RLIMIT_{name}","soft":1,"hard":2}}"#);
+            let limits = planned(&format!(r#""cwd":"/","args":["a"],"rlimits":[{limit}]"#)).unwrap().rlimits;
+            assert_eq!(
+                (limits[0].resource as usize, limits[0].soft, limits[0].hard),
+                (number, 1, 2),
+                "{name}"
+            );
+        }
     }
 
     #[test]
-    fn a_limit_named_twice_is_refused() {
+    fn a_limit_named_twice_or_upside_down_is_refused() {
+        let planned = |limits: &str| planned(&format!(r#""cwd":"/","args":["a"],"rlimits":[{limits}]"#));
         let limit = r#"{"type":"RLIMIT_CORE","soft":1,"hard":1}"#;
-        assert!(planned(&format!(r#""cwd":"/","args":["a"],"rlimits":[{limit},{limit}]"#)).is_err());
+        let twice = planned(&format!("{limit},{limit}")).unwrap_err();
+        assert_eq!(twice, "process: rlimits[1]: RLIMIT_CORE is named twice");
+        let upside_down = planned(r#"{"type":"RLIMIT_AS","soft":2,"hard":1}"#).unwrap_err();
+        assert_eq!(upside_down, "process: rlimits[0] RLIMIT_AS: soft is more than hard");
+    }
+
+    #[test]
+    fn a_console_size_is_looked_at_with_a_terminal_only() {
+        let size = r#""cwd":"/","args":["a"],"consoleSize":{"height":70000,"width":1}"#;
+        assert_eq!(planned(size).unwrap().terminal, None);
+        let error = planned(&format!(r#"{size},"terminal":true"#)).unwrap_err();
+        assert_eq!(error, "process: consoleSize.height: 70000 is more than 65535");
+    }
+
+    #[test]
+    fn an_oom_score_out_of_range_is_refused() {
+        for (value, good) in [(-1000, true), (1000, true), (-1001, false), (1001, false)] {
+            let planned = planned(&format!(r#""cwd":"/","args":["a"],"oomScoreAdj":{value}"#));
+            assert_eq!(planned.is_ok(), good, "{value}");
+        }
     }
 }

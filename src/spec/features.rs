@@ -4,7 +4,10 @@
 use serde_json::{Value, json};
 
 use super::OCI_VERSION;
-use super::oci::{Arch, LinuxSeccompAction, LinuxSeccompFilterFlag, LinuxSeccompOperator};
+use super::oci::{
+    Arch, LinuxSeccompAction, LinuxSeccompFilterFlag, LinuxSeccompOperator, MemoryPolicyFlagType,
+    MemoryPolicyModeType,
+};
 
 /// What the planning layer takes: each list is kept beside the code that takes it.
 #[derive(Clone, Debug)]
@@ -13,6 +16,12 @@ pub struct Taken<'a> {
     pub mount_options: &'a [&'a str],
     /// `linux.seccomp`.
     pub seccomp: TakenBySeccomp<'a>,
+    /// `linux.memoryPolicy.mode`
+    pub memory_modes: &'a [MemoryPolicyModeType],
+    /// `linux.memoryPolicy.flags`
+    pub memory_flags: &'a [MemoryPolicyFlagType],
+    /// Annotations that change what a container may do.
+    pub unsafe_annotations: &'a [&'a str],
 }
 
 /// The words of `linux.seccomp`.
@@ -52,16 +61,15 @@ pub fn document(taken: &Taken<'_>) -> Value {
                 "knownFlags": taken.seccomp.known_flags,
                 "supportedFlags": taken.seccomp.supported_flags,
             },
-            "apparmor": { "enabled": false },
-            "selinux": { "enabled": false },
+            "apparmor": { "enabled": true },
+            "selinux": { "enabled": true },
             "intelRdt": { "enabled": false, "schemata": false, "monitoring": false },
-            // Absent would mean that nobody knows.
-            "memoryPolicy": { "modes": [], "flags": [] },
+            "memoryPolicy": { "modes": taken.memory_modes, "flags": taken.memory_flags },
             "mountExtensions": { "idmap": { "enabled": false } },
             "netDevices": { "enabled": false },
         },
         "annotations": annotations(option_env!("MINIDOCKER_OCI_COMMIT")),
-        "potentiallyUnsafeConfigAnnotations": [],
+        "potentiallyUnsafeConfigAnnotations": taken.unsafe_annotations,
     })
 }
 

@@ -2,6 +2,7 @@
 //! container, the features document.
 
 pub mod features;
+mod mend;
 mod pointer;
 pub mod record;
 
@@ -79,7 +80,7 @@ fn check_depth(content: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// The way to an error: says which property is wrong, unless unknown capabilities are all that is.
+/// The way to an error: says which property is wrong, unless there is nothing wrong but what [`mend`] knows.
 fn parse_again(content: &[u8], error: &serde_json::Error) -> Result<Spec> {
     let explain = |content: &[u8], error: &serde_json::Error| match error.classify() {
         serde_json::error::Category::Data => {
@@ -90,32 +91,11 @@ fn parse_again(content: &[u8], error: &serde_json::Error) -> Result<Spec> {
     let Ok(mut value) = serde_json::from_slice::<Value>(content) else {
         return Err(explain(content, error));
     };
-    let dropped = drop_unknown_capabilities(&mut value);
-    if dropped.is_empty() {
+    if !mend::mend(&mut value) {
         return Err(explain(content, error));
     }
-    crate::log::warn(format_args!("ignoring unknown or unavailable capabilities: {dropped:?}"));
     let content = serde_json::to_vec(&value)?;
     serde_json::from_slice(&content).map_err(|error| explain(&content, &error))
-}
-
-fn drop_unknown_capabilities(config: &mut Value) -> Vec<String> {
-    let mut dropped = Vec::new();
-    let sets = config.pointer_mut("/process/capabilities").and_then(Value::as_object_mut);
-    for set in sets.into_iter().flat_map(serde_json::Map::values_mut) {
-        let Some(names) = set.as_array_mut() else { continue };
-        names.retain(|name| {
-            // What is no string is the parser's to complain about.
-            let known = serde_json::from_value::<oci::Capability>(name.clone()).is_ok() || !name.is_string();
-            if let (false, Some(name)) = (known, name.as_str()) {
-                if !dropped.iter().any(|d| d == name) {
-                    dropped.push(name.to_owned());
-                }
-            }
-            known
-        });
-    }
-    dropped
 }
 
 /// config.md, "Specification version": SemVer, and 1.x is what this program understands.
@@ -150,15 +130,6 @@ mod tests {
             parse(br#"{"ociVersion":"1.0.0","linux":{"namespaces":[{"type":"pid"},{"type":"oddity"}]}}"#);
         let text = format!("{:#}", error.unwrap_err());
         assert!(text.starts_with("/linux/namespaces/1/type: unknown variant `oddity`"), "{text}");
-    }
-
-    #[test]
-    fn an_unknown_capability_is_dropped() {
-        let config = br#"{"ociVersion":"1.0.0","process":{"user":{"uid":0,"gid":0},"cwd":"/",
-            "capabilities":{"bounding":["CAP_TIME_TRAVEL","CAP_KILL"]}}}"#;
-        let spec = parse(config).unwrap();
-        let bounding = spec.process().as_ref().unwrap().capabilities().as_ref().unwrap().bounding().clone();
-        assert_eq!(bounding.unwrap().len(), 1);
     }
 
     #[test]

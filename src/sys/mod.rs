@@ -11,6 +11,7 @@ pub mod last_calls;
 pub mod mount;
 pub mod net;
 pub mod process;
+pub mod sched;
 pub mod seccomp;
 pub mod tty;
 

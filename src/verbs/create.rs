@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use super::Runtime;
 use crate::container::id::ContainerId;
 use crate::error::{Result, invalid};
-use crate::launch::{self, Launched, Order, Start, Terminal};
-use crate::plan::{self, HostFacts, Plan, Wishes};
+use crate::launch::{self, Launched, Order, Start, Terminal, facts};
+use crate::plan::{self, Plan, Wishes};
 use crate::spec::{self, Bundle};
 use crate::sys::exe;
 
@@ -55,7 +55,7 @@ pub(super) fn make(
         match never {}
     }
     let bundle = spec::load(&creation.bundle, creation.config.as_deref())?;
-    let facts = HostFacts { euid: nix::unistd::geteuid().as_raw() };
+    let facts = facts::of(&bundle.spec)?;
     let plan = plan::compile(&bundle, creation.id.as_str(), facts, creation.wishes)?;
     let terminal = terminal(&plan, creation, foreground)?;
     order(runtime, creation, &bundle, &plan, (start, terminal))

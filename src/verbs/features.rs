@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::plan::{options, seccomp};
+use crate::plan::{memory_policy, options, seccomp, user};
 use crate::spec::features::{Taken, TakenBySeccomp, document};
 
 /// The features document, with its keys in alphabetical order.
@@ -16,6 +16,9 @@ pub fn features() -> Value {
             known_flags: &seccomp::KNOWN_FLAGS,
             supported_flags: &seccomp::SUPPORTED_FLAGS,
         },
+        memory_modes: &memory_policy::MODES.map(|(mode, _)| mode),
+        memory_flags: &memory_policy::FLAGS.map(|(flag, _)| flag),
+        unsafe_annotations: &[user::KEEP_GROUPS],
     })
 }
 
@@ -32,7 +35,7 @@ mod tests {
         config["ociVersion"] = "1.3.0".into();
         config["root"] = json!({ "path": "rootfs" });
         let spec = crate::spec::parse(config.to_string().as_bytes()).unwrap();
-        compile(&Bundle { dir: "/bundle".into(), spec }, "c", HostFacts { euid: 0 }, Wishes::default())
+        compile(&Bundle { dir: "/bundle".into(), spec }, "c", HostFacts::default(), Wishes::default())
     }
 
     fn listed(pointer: &str) -> Vec<String> {
@@ -130,15 +133,54 @@ mod tests {
     }
 
     #[test]
+    fn memory_policies_are_those_of_the_specification_and_each_is_planned() {
+        let policy = |mode: &str, flags: Value| {
+            let nodes = if ["MPOL_DEFAULT", "MPOL_LOCAL"].contains(&mode) { "" } else { "0" };
+            compiled(json!({ "linux": { "memoryPolicy": { "mode": mode, "nodes": nodes, "flags": flags } } }))
+        };
+        let mut modes = listed("/linux/memoryPolicy/modes");
+        assert!(modes.iter().all(|mode| policy(mode, json!([])).is_ok()), "{modes:?}");
+        modes.sort();
+        let all = "BIND DEFAULT INTERLEAVE LOCAL PREFERRED PREFERRED_MANY WEIGHTED_INTERLEAVE";
+        assert_eq!(modes, all.split(' ').map(|name| format!("MPOL_{name}")).collect::<Vec<_>>());
+        let flags = listed("/linux/memoryPolicy/flags");
+        assert_eq!(flags, ["MPOL_F_NUMA_BALANCING", "MPOL_F_RELATIVE_NODES", "MPOL_F_STATIC_NODES"]);
+        assert!(flags.iter().all(|flag| policy("MPOL_BIND", json!([flag])).is_ok()));
+    }
+
+    #[test]
+    fn security_modules_are_supported_whatever_this_kernel_has() {
+        for (feature, property) in [("apparmor", "apparmorProfile"), ("selinux", "selinuxLabel")] {
+            assert_eq!(features().pointer(&format!("/linux/{feature}/enabled")).unwrap(), true);
+            let mut config = process(json!({ property: "p" }));
+            let error = compiled(config.clone()).err().unwrap();
+            assert_eq!(kind_of(&error), Kind::Unsupported, "{error:#}");
+            config["root"] = json!({ "path": "rootfs" });
+            config["ociVersion"] = "1.3.0".into();
+            let spec = crate::spec::parse(config.to_string().as_bytes()).unwrap();
+            let facts = HostFacts { apparmor: true, selinux: true, ..HostFacts::default() };
+            let bundle = Bundle { dir: "/bundle".into(), spec };
+            assert!(compile(&bundle, "c", facts, Wishes::default()).is_ok(), "{feature}");
+        }
+    }
+
+    #[test]
+    fn the_annotation_that_is_said_to_be_unsafe_has_an_effect() {
+        for name in listed("/potentiallyUnsafeConfigAnnotations") {
+            let mut config = process(json!({}));
+            let plain = compiled(config.clone()).unwrap();
+            config["annotations"] = json!({ name.clone(): "1" });
+            assert_ne!(compiled(config).unwrap(), plain, "{name}");
+        }
+    }
+
+    #[test]
     fn what_is_said_to_be_missing_is_refused() {
         let id_mapped = json!([{ "destination": "/m", "source": "/m", "options": ["bind", "idmap"] }]);
         for (feature, config) in [
             ("cgroup/systemd", json!({ "linux": { "cgroupsPath": "system.slice:c:x" } })),
             ("cgroup/systemdUser", json!({ "linux": { "cgroupsPath": "user.slice:c:x" } })),
             ("cgroup/rdma", json!({ "linux": { "resources": { "rdma": { "mlx5": { "hcaHandles": 1 } } } } })),
-            ("apparmor/enabled", process(json!({ "apparmorProfile": "p" }))),
-            ("selinux/enabled", process(json!({ "selinuxLabel": "l" }))),
-            ("selinux/enabled", json!({ "linux": { "mountLabel": "l" } })),
             ("intelRdt/enabled", json!({ "linux": { "intelRdt": { "closID": "x" } } })),
             ("mountExtensions/idmap/enabled", json!({ "mounts": id_mapped })),
             ("netDevices/enabled", json!({ "linux": { "netDevices": { "eth0": {} } } })),
@@ -147,8 +189,5 @@ mod tests {
             let error = compiled(config).err().unwrap();
             assert_eq!(kind_of(&error), Kind::Unsupported, "{feature}: {error:#}");
         }
-        assert!(listed("/linux/memoryPolicy/modes").is_empty());
-        let policy = json!({ "linux": { "memoryPolicy": { "mode": "MPOL_LOCAL" } } });
-        assert_eq!(kind_of(&compiled(policy).err().unwrap()), Kind::Unsupported);
     }
 }

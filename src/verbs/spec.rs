@@ -163,7 +163,7 @@ mod tests {
         for (config, euid) in [(for_root(), 0), (for_user(1000, 1000), 1000)] {
             let spec = crate::spec::parse(&text(&config).unwrap()).unwrap();
             let bundle = Bundle { dir: "/bundle".into(), spec };
-            compile(&bundle, "c", HostFacts { euid }, Wishes::default()).unwrap();
+            compile(&bundle, "c", HostFacts { euid, ..HostFacts::default() }, Wishes::default()).unwrap();
         }
     }
 

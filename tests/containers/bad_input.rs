@@ -557,10 +557,13 @@ fn the_missing_interpreter_of_a_script_is_named() {
 }
 
 #[test]
-fn a_cwd_that_is_missing_or_a_file_is_named_with_errno() {
+fn a_cwd_that_can_not_be_made_or_is_a_file_is_named_with_errno() {
     let case = case!();
-    bad(&case, &["process: cwd", "/no/such/dir", "No such file or directory (ENOENT)"], |c| {
-        c["process"]["cwd"] = json!("/no/such/dir")
+    bad(&case, &["process: cwd", "/proc/no/such/dir", "No such file or directory (ENOENT)"], |c| {
+        c["process"]["cwd"] = json!("/proc/no/such/dir")
+    });
+    bad(&case, &["process: cwd", "/etc/passwd/x", "Not a directory (ENOTDIR)"], |c| {
+        c["process"]["cwd"] = json!("/etc/passwd/x")
     });
     bad(&case, &["process: cwd", "/etc/passwd", "Not a directory (ENOTDIR)"], |c| {
         c["process"]["cwd"] = json!("/etc/passwd")

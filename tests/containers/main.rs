@@ -9,6 +9,8 @@
 mod support;
 
 #[cfg(test)]
+mod attributes;
+#[cfg(test)]
 mod bad_input;
 #[cfg(test)]
 mod crash;

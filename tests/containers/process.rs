@@ -52,6 +52,18 @@ fn the_environment_is_the_configurations_and_nothing_of_the_callers() {
 }
 
 #[test]
+fn the_environment_arrives_in_its_order_repeated_and_odd_as_it_is() {
+    let case = case!();
+    let env = ["PATH=/bin", "A=1", "HOME=", "A=2", "ODD", "=x", ""];
+    let b = case.bundle(|config| {
+        config["process"]["args"] = json!(["/bin/cat", "/proc/self/environ"]);
+        config["process"]["env"] = json!(env);
+    });
+    let expected: String = env.iter().map(|one| format!("{one}\0")).collect();
+    case.run(&b).prints(&expected);
+}
+
+#[test]
 fn home_is_the_users_own_where_the_configuration_has_none() {
     let case = case!();
     for (uid, home) in [(0, "/root"), (33, "/var/web"), (4242, "/")] {
@@ -94,6 +106,24 @@ fn the_program_begins_in_its_directory() {
 }
 
 #[test]
+fn a_directory_that_is_missing_is_made() {
+    let case = case!();
+    for readonly in [false, true] {
+        case.sh("/bin/pwd; stat -c '%a %u' .", |config| {
+            config["process"]["cwd"] = json!("/new/one/of/it");
+            config["process"]["user"] = json!({ "uid": 33, "gid": 33 });
+            config["root"]["readonly"] = json!(readonly);
+        })
+        .prints("/new/one/of/it\n755 0\n");
+    }
+    // Never outside: what is there is a link that leads up and out, to nothing.
+    let b = case.script("/bin/pwd", |config| config["process"]["cwd"] = json!("/link/x"));
+    link("../../../../made-outside", &b.rootfs("link"));
+    case.run(&b).prints("/made-outside/x\n");
+    assert!(crate::support::is_there(b.rootfs("made-outside/x")));
+}
+
+#[test]
 fn the_directory_is_entered_as_the_containers_user() {
     let case = case!();
     let b = case.script("/bin/pwd", |config| {
@@ -130,6 +160,49 @@ fn the_callers_groups_are_not_the_containers() {
     let b = case.script("grep Groups /proc/self/status", |_| {});
     let with_groups = ["setpriv", "--groups", "0,10,999"];
     case.call_through(&with_groups, ["run", "-b", b.path(), &b.id]).finish().prints("Groups:\t \n");
+}
+
+#[test]
+fn groups_may_be_repeated_and_as_many_as_the_kernel_takes() {
+    let case = case!();
+    let user = |groups: Vec<u32>| json!({ "uid": 1000, "gid": 100, "additionalGids": groups });
+    let twice = status(&case, |config| config["process"]["user"] = user(vec![6, 5, 5]));
+    assert_eq!(twice["Groups"], "5 5 6");
+    let all = status(&case, |config| config["process"]["user"] = user((1..=65_536).collect()));
+    assert_eq!(all["Groups"].split(' ').count(), 65_536);
+    let b = case.script("true", |config| config["process"]["user"] = user((1..=65_537).collect()));
+    case.create(&b).fails(&["process: user.additionalGids: 65537 groups, the kernel takes 65536"]);
+}
+
+#[test]
+fn the_callers_groups_are_kept_where_the_annotation_says_so() {
+    let case = case!();
+    need!(crate::support::installed("setpriv"), "setpriv is not installed");
+    let b = case.script("grep Groups /proc/self/status", |config| {
+        config["annotations"] = json!({ "run.oci.keep_original_groups": "1" });
+        config["process"]["user"] = json!({ "uid": 33, "gid": 33, "additionalGids": [77] });
+    });
+    let with_groups = ["setpriv", "--groups", "10,999"];
+    case.call_through(&with_groups, ["run", "-b", b.path(), &b.id]).finish().prints("Groups:\t10 999 \n");
+}
+
+#[test]
+fn an_id_that_the_user_namespace_does_not_map_is_refused_by_name() {
+    let case = case!();
+    for (user, words) in [
+        (json!({ "uid": 70_000, "gid": 0 }), ["process: user.uid: 70000", "linux.uidMappings"]),
+        (json!({ "uid": 0, "gid": 70_000 }), ["process: user.gid: 70000", "linux.gidMappings"]),
+        (
+            json!({ "uid": 0, "gid": 0, "additionalGids": [1, 70_000] }),
+            ["process: user.additionalGids[1]: 70000", "linux.gidMappings"],
+        ),
+    ] {
+        let b = case.script("true", |config| {
+            add_user_namespace(config, 100_000);
+            config["process"]["user"] = user;
+        });
+        case.create(&b).fails(&words);
+    }
 }
 
 #[test]
@@ -187,6 +260,53 @@ fn limits_are_exactly_the_configurations() {
     has("Max file size", "1000000", "2000000");
     has("Max cpu time", "100", "200");
     has("Max address space", "1099511627776", "2199023255552");
+}
+
+#[test]
+fn every_limit_that_the_kernel_has_can_be_set() {
+    let case = case!();
+    // As proc_pid_limits(5) names them; the values are this machine's own, or less.
+    let kinds = [
+        ("Max cpu time", "CPU"),
+        ("Max file size", "FSIZE"),
+        ("Max data size", "DATA"),
+        ("Max stack size", "STACK"),
+        ("Max core file size", "CORE"),
+        ("Max resident set", "RSS"),
+        ("Max processes", "NPROC"),
+        ("Max open files", "NOFILE"),
+        ("Max locked memory", "MEMLOCK"),
+        ("Max address space", "AS"),
+        ("Max file locks", "LOCKS"),
+        ("Max pending signals", "SIGPENDING"),
+        ("Max msgqueue size", "MSGQUEUE"),
+        ("Max nice priority", "NICE"),
+        ("Max realtime priority", "RTPRIO"),
+        ("Max realtime timeout", "RTTIME"),
+    ];
+    let own = read("/proc/self/limits");
+    let hard = |name: &str, text: &str| {
+        let line = text.lines().find(|line| line.starts_with(name)).unwrap();
+        let words: Vec<String> = line[26..].split_whitespace().map(str::to_owned).collect();
+        (words[0].clone(), words[1].clone())
+    };
+    let limits: Vec<(&str, &str, u64, u64)> = kinds
+        .iter()
+        .map(|(name, kind)| match hard(name, &own).1.parse::<u64>() {
+            Ok(most) => (*name, *kind, most.saturating_sub(1), most),
+            Err(_) => (*name, *kind, (1 << 40) - 4096, 1 << 40),
+        })
+        .collect();
+    let done = case.sh("cat /proc/self/limits", |config| {
+        let one = |(_, kind, soft, hard): &(&str, &str, u64, u64)| {
+            json!({ "type": format!("RLIMIT_{kind}"), "soft": soft, "hard": hard })
+        };
+        config["process"]["rlimits"] = limits.iter().map(one).collect();
+    });
+    let text = done.ok().stdout();
+    for (name, kind, soft, most) in limits {
+        assert_eq!(hard(name, &text), (soft.to_string(), most.to_string()), "{kind}");
+    }
 }
 
 #[test]
@@ -277,13 +397,31 @@ fn another_user_has_the_ambient_set_and_nothing_else() {
 }
 
 #[test]
-fn an_ambient_capability_that_is_not_inheritable_is_an_error() {
+fn capabilities_that_can_not_be_granted_are_left_out_with_a_warning() {
+    // config.md: what can't be granted is a warning and no error (since 1.1).
     let case = case!();
-    let b = case.script("true", |config| {
-        set_capabilities(config, &["CAP_KILL"]);
-        config["process"]["capabilities"]["ambient"] = json!(["CAP_KILL"]);
-    });
-    case.create(&b).fails(&["capabilities.ambient"]);
+    for (set, names, expected) in [
+        ("ambient", json!(["CAP_KILL"]), [KILL, KILL, KILL, 0, 0]),
+        ("effective", json!(["CAP_KILL", "CAP_SETUID"]), [KILL, KILL, KILL, 0, 0]),
+        ("inheritable", json!(["CAP_SETUID"]), [KILL, KILL, KILL, 0, 0]),
+    ] {
+        let b = case.bundle(|config| {
+            config["process"]["args"] = json!(["/bin/cat", "/proc/self/status"]);
+            set_capabilities(config, &["CAP_KILL"]);
+            config["process"]["capabilities"][set] = names;
+        });
+        let done = case.call(["--debug", "run", "-b", b.path(), &b.id]).finish().ok();
+        assert!(
+            done.stderr().contains("ignoring unknown or unavailable capabilities: [\"CAP_"),
+            "{set}: {done}"
+        );
+        let lines = done.lines();
+        let value = |name: &str| {
+            let line = lines.iter().find(|line| line.starts_with(name)).unwrap();
+            u64::from_str_radix(line.split_whitespace().last().unwrap(), 16).unwrap()
+        };
+        assert_eq!(["CapBnd", "CapEff", "CapPrm", "CapInh", "CapAmb"].map(value), expected, "{set}");
+    }
 }
 
 #[test]
@@ -342,6 +480,19 @@ fn the_oom_score_is_the_configurations_or_the_callers() {
     let b = case.script("cat /proc/self/oom_score_adj", |_| {});
     let line = ["sh", "-c", "echo 77 >/proc/self/oom_score_adj; exec \"$@\"", "sh"];
     case.call_through(&line, ["run", "-b", b.path(), &b.id]).finish().prints("77\n");
+}
+
+#[test]
+fn a_lower_oom_score_without_the_privilege_for_it_is_an_error() {
+    let case = case!();
+    need!(crate::support::installed("setpriv"), "setpriv is not installed");
+    let b = case.script("true", |config| config["process"]["oomScoreAdj"] = json!(-500));
+    let less = ["setpriv", "--bounding-set", "-sys_resource", "--inh-caps", "-all"];
+    case.call_through(&less, ["create", "-b", b.path(), &b.id]).finish().fails(&[
+        "process.oomScoreAdj: -500",
+        "(EACCES)",
+        "CAP_SYS_RESOURCE",
+    ]);
 }
 
 /// Leaves descriptors 3 to 60 open, as a careless caller does: directories of the host, files, pipes.
@@ -458,7 +609,9 @@ fn the_session_keyring_is_the_containers_own_unless_refused() {
         let b = case.script("cat /proc/keys", |_| {});
         let line: Vec<&str> = ["run"].iter().chain(flags).copied().chain(["-b", b.path(), &b.id]).collect();
         let done = case.call(line).finish().ok();
-        assert_eq!(done.stdout().contains(&format!("_ses.{}", b.id)), own, "{done}");
+        let keyring = done.lines().into_iter().find(|line| line.contains(&format!("_ses.{}", b.id)));
+        // proc_keys(5): all for who has it; view, read, search and link for its user, as runc has it.
+        assert_eq!(keyring.map(|line| line.contains(" 3f1b0000 ")), own.then_some(true), "{done}");
     }
 }
 

@@ -1,0 +1,99 @@
+//! What the specification allows and the model of oci-spec does not. Looked at only when that has refused a
+//! configuration.
+
+use serde_json::Value;
+
+use super::oci;
+
+/// Makes the configuration one that the model takes; false if there is nothing of this kind in it.
+pub(super) fn mend(config: &mut Value) -> bool {
+    let dropped = drop_unknown_capabilities(config);
+    if !dropped.is_empty() {
+        crate::log::warn(format_args!("ignoring unknown or unavailable capabilities: {dropped:?}"));
+    }
+    let flags = name_scheduler_flags(config);
+    let affinity = drop_empty_affinity(config);
+    !dropped.is_empty() || flags || affinity
+}
+
+/// config.md: what can't be mapped to the kernel is a warning.
+fn drop_unknown_capabilities(config: &mut Value) -> Vec<String> {
+    let mut dropped = Vec::new();
+    let sets = config.pointer_mut("/process/capabilities").and_then(Value::as_object_mut);
+    for set in sets.into_iter().flat_map(serde_json::Map::values_mut) {
+        let Some(names) = set.as_array_mut() else { continue };
+        names.retain(|name| {
+            // What is no string is the parser's to complain about.
+            let known = serde_json::from_value::<oci::Capability>(name.clone()).is_ok() || !name.is_string();
+            if let (false, Some(name)) = (known, name.as_str()) {
+                if !dropped.iter().any(|d| d == name) {
+                    dropped.push(name.to_owned());
+                }
+            }
+            known
+        });
+    }
+    dropped
+}
+
+/// Two names of `process.scheduler.flags` that the model spells in its own way.
+fn name_scheduler_flags(config: &mut Value) -> bool {
+    let flags = config.pointer_mut("/process/scheduler/flags").and_then(Value::as_array_mut);
+    let mut named = false;
+    for flag in flags.into_iter().flatten() {
+        let name = match flag.as_str() {
+            Some("SCHED_FLAG_RESET_ON_FORK") => "SCHED_RESET_ON_FORK",
+            Some("SCHED_FLAG_DL_OVERRUN") => "SCHED_FLAG_D_L_OVERRUN",
+            _ => continue,
+        };
+        *flag = name.into();
+        named = true;
+    }
+    named
+}
+
+/// config.md: an empty list is as none.
+fn drop_empty_affinity(config: &mut Value) -> bool {
+    let Some(affinity) = config.pointer_mut("/process/execCPUAffinity").and_then(Value::as_object_mut) else {
+        return false;
+    };
+    let before = affinity.len();
+    affinity.retain(|_, list| list.as_str() != Some(""));
+    affinity.len() < before
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::spec::parse;
+
+    fn process(more: &str) -> crate::error::Result<crate::spec::oci::Process> {
+        let config =
+            format!(r#"{{"ociVersion":"1.0.0","process":{{"user":{{"uid":0,"gid":0}},"cwd":"/",{more}}}}}"#);
+        parse(config.as_bytes()).map(|spec| spec.process().clone().unwrap())
+    }
+
+    #[test]
+    fn an_unknown_capability_is_dropped() {
+        let process = process(r#""capabilities":{"bounding":["CAP_TIME_TRAVEL","CAP_KILL"]}"#).unwrap();
+        assert_eq!(process.capabilities().as_ref().unwrap().bounding().as_ref().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn all_flags_of_a_scheduler_are_known_and_no_others() {
+        let names = "RESET_ON_FORK RECLAIM DL_OVERRUN KEEP_POLICY KEEP_PARAMS UTIL_CLAMP_MIN UTIL_CLAMP_MAX";
+        let flags: Vec<String> = names.split(' ').map(|name| format!("\"SCHED_FLAG_{name}\"")).collect();
+        let scheduler =
+            |flags: &str| process(&format!(r#""scheduler":{{"policy":"SCHED_OTHER","flags":[{flags}]}}"#));
+        let all = scheduler(&flags.join(",")).unwrap();
+        assert_eq!(all.scheduler().as_ref().unwrap().flags().as_ref().unwrap().len(), 7);
+        assert!(scheduler(r#""SCHED_FLAG_DL_OVERRUN","SCHED_FLAG_X""#).is_err());
+    }
+
+    #[test]
+    fn an_empty_list_of_processors_is_as_none() {
+        let affinity = |json: &str| process(&format!(r#""execCPUAffinity":{json}"#));
+        let empty = affinity(r#"{"initial":"0-1","final":""}"#).unwrap();
+        assert!(empty.exec_cpu_affinity().as_ref().unwrap().cpu_affinity_final().is_none());
+        assert!(affinity(r#"{"initial":"x","final":""}"#).is_err());
+    }
+}
