@@ -72,6 +72,12 @@ pub fn open<P: ?Sized + NixPath + std::fmt::Debug>(path: &P, flags: OFlag) -> Re
         .call(|| format!("open({path:?}, {flags:?})"))
 }
 
+/// The directory above one whose place nobody can change, O_CLOEXEC: openat(2) of `..`.
+pub fn open_parent(dir: impl AsFd) -> Result<OwnedFd, SysError> {
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    nix::fcntl::openat(dir.as_fd(), "..", flags, Mode::empty()).call(|| "openat(\"..\")")
+}
+
 /// The whole content of `file`, which must not be larger than `limit` bytes.
 pub fn read_all(file: OwnedFd, limit: u64) -> Result<Vec<u8>, SysError> {
     // Nearly everything that is read here fits at once.

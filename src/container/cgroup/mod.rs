@@ -87,9 +87,13 @@ impl Tree {
     pub fn make(&self, intended: CgroupRecord, plan: &CgroupPlan) -> Result<Cgroup> {
         let what = || format!("cgroup {:?}", self.shown(&plan.path));
         let existed = self.make_dirs(&intended.path).doing(what)?;
-        let dir = self.open_dir(&intended.path).call(|| "openat2()").doing(what)?;
         let made = if existed { 0 } else { intended.made.max(1) };
-        let cgroup = Cgroup { dir, record: CgroupRecord { made, taken: existed, ..intended } };
+        let record = CgroupRecord { made, taken: existed, ..intended };
+        let dir = self.open_dir(&record.path).call(|| "openat2()").doing(what);
+        if dir.is_err() {
+            crate::error::best_effort("remove the cgroup again", self.remove_empty(&record));
+        }
+        let cgroup = Cgroup { dir: dir?, record };
         let applied = cgroup.check_fit(existed).and_then(|()| limits::apply(self, &cgroup, plan)).doing(what);
         if applied.is_err() {
             crate::error::best_effort("remove the cgroup again", cgroup.remove(self));

@@ -2,7 +2,6 @@
 
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -10,8 +9,9 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::{Cgroup, Tree};
 use crate::error::{Doing, Kind, Result, failure};
+use crate::spec::record::CgroupRecord;
 use crate::sys::fs::{self, Lookup, OFlag};
-use crate::sys::{Call, Errno, process, retry_eintr};
+use crate::sys::{Call, Errno, SysError, process, retry_eintr};
 
 impl Cgroup {
     /// Kills all processes in it and below it: cgroup.kill, since Linux 5.14, works on frozen ones too.
@@ -23,12 +23,26 @@ impl Cgroup {
         }
     }
 
-    /// Sends a signal to all processes in it and below it.
+    /// Sends a signal to all processes in it and below it that were there when this began.
     pub fn signal(&self, number: i32) -> Result<()> {
-        for pid in self.processes()? {
-            match process::pidfd_open(pid).and_then(|pidfd| process::pidfd_signal(pidfd.as_fd(), number)) {
-                Err(error) if error.errno == Errno::ESRCH => {}
-                sent => sent?,
+        /// So many pidfds are open at the same time.
+        const AT_ONCE: usize = 16;
+        for pids in self.processes()?.chunks(AT_ONCE) {
+            let mut held = Vec::new();
+            for pid in pids {
+                match process::pidfd_open(*pid) {
+                    Err(error) if error.errno == Errno::ESRCH => {}
+                    opened => held.push((*pid, opened?)),
+                }
+            }
+            // Before its pidfd was open, a process may have ended and its pid become a stranger's. If the pid is
+            // in the cgroup now, then as that of the process that is held, or that one has ended.
+            let still = self.processes()?;
+            for (_, pidfd) in held.iter().filter(|(pid, _)| still.contains(pid)) {
+                match process::pidfd_signal(pidfd.as_fd(), number) {
+                    Err(error) if error.errno == Errno::ESRCH => {}
+                    sent => sent?,
+                }
             }
         }
         Ok(())
@@ -66,17 +80,25 @@ impl Cgroup {
         if self.record.made == 0 {
             return Ok(());
         }
-        let parent = self.record.path.parent().unwrap_or(Path::new(""));
-        match remove_dir(&tree.root, &self.record.path) {
-            Err(Errno::EBUSY | Errno::ENOTEMPTY) => {
+        match tree.remove_empty(&self.record) {
+            Err(error) if matches!(error.errno, Errno::EBUSY | Errno::ENOTEMPTY) => {
                 remove_below(self.dir()).doing(what)?;
-                remove_dir(&tree.root, &self.record.path).call(|| "rmdir()").doing(what)?;
+                tree.remove_empty(&self.record).doing(what)
             }
-            done => done.call(|| "rmdir()").doing(what)?,
+            done => done.doing(what),
         }
-        for ancestor in parent.ancestors().take(self.record.made - 1) {
+    }
+}
+
+impl Tree {
+    /// Removes what was made of a cgroup that has none in it: itself, and those above it that nobody else is in.
+    pub(super) fn remove_empty(&self, record: &CgroupRecord) -> Result<(), SysError> {
+        let mut made = record.path.ancestors().take(record.made);
+        let Some(itself) = made.next() else { return Ok(()) };
+        remove_dir(&self.root, itself).call(|| "rmdir()")?;
+        for ancestor in made {
             // Others may be in it, or may just be making theirs.
-            if remove_dir(&tree.root, ancestor).is_err() {
+            if remove_dir(&self.root, ancestor).is_err() {
                 break;
             }
         }
@@ -104,13 +126,9 @@ fn remove_dir(dir: impl AsFd, name: &(impl nix::NixPath + ?Sized)) -> nix::Resul
 
 /// Removes all cgroups below `dir`, the deepest first.
 fn remove_below(dir: BorrowedFd<'_>) -> Result<()> {
-    for name in children(dir)? {
-        if let Some(child) = open_child(dir, &name)? {
-            remove_below(child.as_fd())?;
-        }
-        remove_dir(dir, name.as_c_str()).call(|| format!("rmdir({name:?})"))?;
-    }
-    Ok(())
+    walk(dir, &mut |_| Ok(()), &mut |parent, name| {
+        remove_dir(parent, name).call(|| format!("rmdir({name:?})")).map_err(Into::into)
+    })
 }
 
 /// Calls `visit` with `dir` and every cgroup below it. One that vanishes meanwhile is passed over.
@@ -118,21 +136,55 @@ pub(super) fn each_below(
     dir: BorrowedFd<'_>,
     visit: &mut dyn FnMut(BorrowedFd<'_>) -> Result<()>,
 ) -> Result<()> {
-    match visit(dir) {
-        Err(error) if matches!(crate::error::errno_of(&error), Some(Errno::ENOENT | Errno::ENODEV)) => {
-            return Ok(());
+    let mut unless_gone = |dir: BorrowedFd<'_>| match visit(dir) {
+        Err(error) if matches!(crate::error::errno_of(&error), Some(Errno::ENOENT | Errno::ENODEV)) => Ok(()),
+        visited => visited,
+    };
+    walk(dir, &mut unless_gone, &mut |_, _| Ok(()))
+}
+
+/// A cgroup on the way down: what it has that was not looked at yet, and its own name.
+struct Level {
+    name: CString,
+    left: Vec<CString>,
+}
+
+/// Goes through `top` and all cgroups below it. `enter` gets each when it is come to, `leave` its parent and its name
+/// when all below it has been left. A container can make thousands, side by side or one in the other: so there
+/// are never more than two descriptors, no recursion, and the way back is `..`, which stays what it was: cgroups
+/// can't be moved.
+fn walk(
+    top: BorrowedFd<'_>,
+    enter: &mut dyn FnMut(BorrowedFd<'_>) -> Result<()>,
+    leave: &mut dyn FnMut(BorrowedFd<'_>, &CStr) -> Result<()>,
+) -> Result<()> {
+    enter(top)?;
+    let Some(mut here) = open_child(top, c".")? else { return Ok(()) };
+    let mut way = vec![Level { name: CString::default(), left: children(top)? }];
+    while let Some(level) = way.last_mut() {
+        if let Some(name) = level.left.pop() {
+            if let Some(child) = open_child(here.as_fd(), &name)? {
+                enter(child.as_fd())?;
+                way.push(Level { name, left: children(child.as_fd())? });
+                here = child;
+            }
+            continue;
         }
-        visited => visited?,
-    }
-    for name in children(dir)? {
-        if let Some(child) = open_child(dir, &name)? {
-            each_below(child.as_fd(), visit)?;
+        let done = way.pop().map(|level| level.name).unwrap_or_default();
+        if way.is_empty() {
+            break;
         }
+        here = match fs::open_parent(&here) {
+            // Somebody else has removed it, with all above it maybe: what is left, the next try finds.
+            Err(error) if error.errno == Errno::ENOENT => return Ok(()),
+            opened => opened?,
+        };
+        leave(here.as_fd(), &done)?;
     }
     Ok(())
 }
 
-/// The names of the cgroups in this one. They are opened one at a time: a container can make thousands.
+/// The names of the cgroups in this one.
 fn children(dir: BorrowedFd<'_>) -> Result<Vec<CString>> {
     let Some(listing) = open_child(dir, c".")? else { return Ok(Vec::new()) };
     let mut listing = nix::dir::Dir::from_fd(listing).call(|| "fdopendir()")?;
