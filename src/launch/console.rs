@@ -2,12 +2,17 @@
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 
 use crate::container::handshake;
 use crate::error::{Doing, Kind, Result, failure};
-use crate::sys::{Call, retry_eintr, tty};
+use crate::sys::{Call, Errno, retry_eintr, tty};
+
+/// How long the listener at a console socket may take to accept, and how often it is tried.
+const DEADLINE: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// What becomes of the terminal's master.
 #[derive(Debug)]
@@ -27,10 +32,19 @@ impl Terminal {
     pub(super) fn connect(&mut self) -> Result<()> {
         let Self::Send(path) = self else { return Ok(()) };
         let what = || format!("console socket {path:?}");
-        let socket = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)
+        // A listener that accepts nobody would have connect(2) wait for ever.
+        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+        let socket = socket(AddressFamily::Unix, SockType::Stream, flags, None)
             .call(|| "socket(AF_UNIX, SOCK_STREAM)")?;
         let address = UnixAddr::new(&*path).call(|| "sockaddr_un").doing(what)?;
-        retry_eintr(|| connect(socket.as_raw_fd(), &address)).call(|| "connect()").doing(what)?;
+        let end = Instant::now() + DEADLINE;
+        loop {
+            match retry_eintr(|| connect(socket.as_raw_fd(), &address)) {
+                // unix(7): its queue is full. There is nothing to poll for.
+                Err(Errno::EAGAIN) if Instant::now() < end => std::thread::sleep(PAUSE),
+                connected => break connected.call(|| "connect()").doing(what)?,
+            }
+        }
         *self = Self::Connected(socket);
         Ok(())
     }
