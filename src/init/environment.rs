@@ -35,9 +35,15 @@ pub(super) fn of(given: &Inherited<'_>, assembled: &Assembled) -> Result<Program
 /// The home directory that passwd(5) of the image has for a user.
 fn home_of(uid: u32, root: &Rootfs) -> Option<String> {
     let passwd = InRootfs::new(Path::new("/etc/passwd")).ok()?;
-    // O_NONBLOCK: an image may have a FIFO there (CVE-2024-9676).
+    // An image may have a FIFO there (CVE-2024-9676), or a device, for which opening alone may do something: so
+    // it is looked at before. O_NONBLOCK, and once more: it may be another one by now.
+    let there = fs::stat(root.find(&passwd).ok()??).ok()?;
+    if fs::file_type(&there) != libc::S_IFREG {
+        return None;
+    }
     let file = root.open(&passwd, OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY).ok()?;
-    if fs::file_type(&fs::stat(&file).ok()?) != libc::S_IFREG {
+    let opened = fs::stat(&file).ok()?;
+    if (opened.st_dev, opened.st_ino) != (there.st_dev, there.st_ino) {
         return None;
     }
     let text = fs::read_all(file, LARGEST_PASSWD).ok()?;

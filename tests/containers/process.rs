@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use serde_json::{Value, json};
 
 use crate::support::bundle::{add_user_namespace, set_capabilities, set_namespace};
-use crate::support::{Case, case, eventually, host_command, link, need, read};
+use crate::support::{Case, case, eventually, host_command, installed, link, need, read, remove};
 
 /// capabilities(7), by number.
 const KILL: u64 = 1 << 5;
@@ -782,4 +782,22 @@ fn a_container_that_is_killed_at_once_leaves_nothing() {
         case.call(["kill", &b.id, "KILL"]).finish().ok();
         eventually("it can be deleted", || case.call(["delete", &b.id]).finish().code() == 0);
     }
+}
+
+#[test]
+fn a_user_database_that_is_a_device_is_not_even_opened() {
+    // Opening alone may do something: rewind a tape, start a watchdog.
+    let case = case!();
+    need!(installed("strace"), "strace is not installed");
+    let b = case.script("echo $HOME", |_| {});
+    let passwd = b.rootfs("etc/passwd");
+    remove(&passwd);
+    let (kind, mode) = (nix::sys::stat::SFlag::S_IFCHR, nix::sys::stat::Mode::S_IRUSR);
+    nix::sys::stat::mknod(&passwd, kind, mode, nix::sys::stat::makedev(1, 5)).unwrap();
+    let log = case.path("trace");
+    let line = ["strace", "-f", "-qq", "-e", "trace=openat2", "-o", log.to_str().unwrap()];
+    case.call_through(&line, ["run", "-b", b.path(), &b.id]).finish().prints("/\n");
+    let text = read(&log);
+    let opened: Vec<&str> = text.lines().filter(|line| line.contains("etc/passwd")).collect();
+    assert!(!opened.is_empty() && opened.iter().all(|line| line.contains("O_PATH")), "{opened:?}");
 }

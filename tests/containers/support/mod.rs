@@ -317,6 +317,11 @@ pub(crate) fn make_dir(path: &Path) {
     fs::create_dir_all(path).unwrap();
 }
 
+/// A file that has to be there is no more.
+pub(crate) fn remove(path: &Path) {
+    fs::remove_file(path).unwrap();
+}
+
 /// A copy of a program.
 pub(crate) fn copy(from: &Path, to: &Path) {
     let _alone = alone();
