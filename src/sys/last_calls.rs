@@ -154,6 +154,9 @@ std::arch::global_asm!(
     "mov r8, [r12 + 40]",
     "mov r9, [r12 + 48]",
     "syscall",
+    // EINTR: the same call again.
+    "cmp rax, -4",
+    "je 2b",
     "mov rcx, [r12 + 56]",
     "test rcx, rcx",
     "jz 3f",
