@@ -8,6 +8,7 @@ use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::error::{Doing, Result};
 
@@ -27,6 +28,8 @@ struct Log {
     debug: bool,
 }
 
+/// Whether this process still has the log's file.
+static HAS_FILE: AtomicBool = AtomicBool::new(true);
 static LOG: OnceLock<Log> = OnceLock::new();
 
 /// Sets up the log, once, before anything can fail. The file is appended to, mode 0644.
@@ -48,6 +51,11 @@ pub fn init(path: Option<&Path>, format: Format, debug: bool) -> Result<()> {
 /// The log's file, for those who must keep it open.
 pub fn file() -> Option<&'static std::fs::File> {
     LOG.get()?.file.as_ref()
+}
+
+/// From here on nothing is written to the file: the caller closes it, and its number may be another file's then.
+pub fn leave_file() {
+    HAS_FILE.store(false, Ordering::Relaxed);
 }
 
 /// The one line of a failure: to the log file, and in words to standard error, where callers match it.
@@ -74,7 +82,7 @@ fn stderr(message: &str) {
 }
 
 fn write_line(log: &Log, level: &str, message: &str) {
-    let Some(mut file) = log.file.as_ref() else { return };
+    let Some(mut file) = log.file.as_ref().filter(|_| HAS_FILE.load(Ordering::Relaxed)) else { return };
     let time = chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Nanos, true);
     let line = match log.format {
         Format::Json => serde_json::json!({ "level": level, "msg": message, "time": time }).to_string(),

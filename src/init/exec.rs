@@ -48,8 +48,8 @@ fn from_here(given: &mut Inherited<'_>, calls: LastCalls) -> Result<Infallible> 
         // Its end tells the host that the container is created.
         given.link = None;
         // It may wait for long, and be seen: what it has had from the host it needs no more.
-        let kept: Vec<_> = [gate.as_fd()].into_iter().chain(crate::log::file().map(AsFd::as_fd)).collect();
-        sys::process::close_all_but(3 + given.preserved, &kept)?;
+        crate::log::leave_file();
+        sys::process::close_all_but(3 + given.preserved, &[gate.as_fd()])?;
         given.link = Some(wait_at(gate)?);
     }
     run_hooks(given, "startContainer", ContainerState::Created)?;
