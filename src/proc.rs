@@ -7,7 +7,7 @@ use nix::unistd::Pid;
 
 use crate::error::{Doing, Kind, Result, failure};
 use crate::sys::fs::{self, Lookup, OFlag};
-use crate::sys::{Call, Errno};
+use crate::sys::{Call, Errno, retry_eintr};
 
 /// The host's procfs. Only used while `/proc` is still the host's: by the host side, and by init before
 /// the first mount that the container's configuration asks for.
@@ -60,44 +60,74 @@ impl Proc {
         self.read("filesystems").map(|text| String::from_utf8_lossy(&text).into_owned())
     }
 
-    /// When a process started; `None` if there is none of this pid, or only its zombie.
-    pub fn start_time(&self, pid: Pid) -> Result<Option<StartTime>> {
-        let stat = match self.read(&format!("{pid}/stat")) {
-            Ok(stat) => stat,
-            Err(error) if gone(&error) => return Ok(None),
-            Err(error) => return Err(error),
+    /// A process, its zombie included; `None` if there is none of this pid.
+    pub fn process(&self, pid: Pid) -> Result<Option<(ProcessStat, Stat)>> {
+        let path = format!("{pid}/stat");
+        let file = match self.file(&path, OFlag::O_RDONLY) {
+            Err(error) if crate::error::errno_of(&error) == Some(Errno::ENOENT) => return Ok(None),
+            opened => ProcessStat(opened?),
         };
-        parse_stat(&String::from_utf8_lossy(&stat)).ok_or_else(|| {
-            failure(Kind::System, format!("/proc/{pid}/stat: not in the form of proc_pid_stat(5)"))
-        })
+        let now = file.read().doing(|| format!("/proc/{path}"))?;
+        Ok(now.map(|now| (file, now)))
     }
 }
 
-fn gone(error: &anyhow::Error) -> bool {
-    matches!(crate::error::errno_of(error), Some(Errno::ENOENT | Errno::ESRCH))
+/// The file that tells of one process, and never of a later one of its pid.
+#[derive(Debug)]
+pub struct ProcessStat(OwnedFd);
+
+/// proc_pid_stat(5), at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stat {
+    /// Field 22.
+    pub start: StartTime,
+    /// Field 3: it is a zombie.
+    pub ended: bool,
+    /// Field 9, PF_FORKNOEXEC: it has made an execve, and is not what it was when it was forked.
+    pub executed: bool,
+}
+
+impl ProcessStat {
+    /// How it is now; `None` if it has ended and been reaped.
+    pub fn read(&self) -> Result<Option<Stat>> {
+        let mut text = [0; 2048];
+        let length = match retry_eintr(|| nix::sys::uio::pread(&self.0, &mut text, 0)) {
+            Err(Errno::ESRCH) => return Ok(None),
+            read => read.call(|| "pread()")?,
+        };
+        let parsed = text.get(..length).and_then(|text| parse_stat(&String::from_utf8_lossy(text)));
+        parsed.map(Some).ok_or_else(|| failure(Kind::System, "not in the form of proc_pid_stat(5)"))
+    }
 }
 
 /// proc_pid_stat(5). The command, field 2, may have spaces and parentheses: the last one ends it.
-fn parse_stat(stat: &str) -> Option<Option<StartTime>> {
+fn parse_stat(stat: &str) -> Option<Stat> {
+    /// linux/sched.h: forked, but didn't exec.
+    const PF_FORKNOEXEC: u32 = 0x40;
     let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
-    let state = fields.next()?;
-    let start = fields.nth(18)?.parse().ok()?;
-    Some((!matches!(state, "Z" | "X")).then_some(StartTime(start)))
+    let ended = matches!(fields.next()?, "Z" | "X");
+    let flags: u32 = fields.nth(5)?.parse().ok()?;
+    let start = StartTime(fields.nth(12)?.parse().ok()?);
+    Some(Stat { start, ended, executed: flags & PF_FORKNOEXEC == 0 })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{StartTime, parse_stat};
+    use super::{StartTime, Stat, parse_stat};
 
     #[test]
     fn a_command_with_spaces_and_parentheses_does_not_shift_the_fields() {
-        let rest = "S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 4242 20 21";
-        assert_eq!(parse_stat(&format!("17 (a) b (c) {rest}")), Some(Some(StartTime(4242))));
+        let rest = "S 1 2 3 4 5 4194304 7 8 9 10 11 12 13 14 15 16 17 18 4242 20 21";
+        let expected = Stat { start: StartTime(4242), ended: false, executed: true };
+        assert_eq!(parse_stat(&format!("17 (a) b (c) {rest}")), Some(expected));
     }
 
     #[test]
-    fn a_zombie_has_no_start_time_for_it_is_no_process_any_more() {
-        let rest = "Z 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 4242 20 21";
-        assert_eq!(parse_stat(&format!("17 (sh) {rest}")), Some(None));
+    fn a_zombie_has_ended_and_still_tells_whether_it_became_a_program() {
+        let rest = "7 8 9 10 11 12 13 14 15 16 17 18 4242 20 21";
+        for (flags, executed) in [(4_194_304 + 64, false), (4_194_304, true)] {
+            let expected = Stat { start: StartTime(4242), ended: true, executed };
+            assert_eq!(parse_stat(&format!("17 (sh) Z 1 2 3 4 5 {flags} {rest}")), Some(expected));
+        }
     }
 }

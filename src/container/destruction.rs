@@ -1,5 +1,6 @@
 //! The end of a container: runtime.md, "Delete", and lifecycle step 12 wherever it is reached from.
 
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use nix::mount::{MntFlags, umount2};
@@ -38,7 +39,12 @@ pub fn destroy(store: &Store, entry: Entry, record: &Record) -> Result<()> {
         }
     }
     let state = record.hook_state(ContainerState::Stopped, None);
-    hooks::run_all("poststop", &record.hooks.poststop, &state, &record.bundle);
+    if !record.hooks.poststop.is_empty() {
+        let urged = entry.urged()?;
+        let stops = [hooks::Stop { fd: urged.as_fd(), why: hooks::DELETED }];
+        let on = hooks::Occasion { kind: "poststop", state: &state, cwd: &record.bundle, stops: &stops };
+        hooks::run_all(on, &record.hooks.poststop);
+    }
     entry.remove(store)
 }
 

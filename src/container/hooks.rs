@@ -1,6 +1,6 @@
 //! Running hooks: config.md, "POSIX-platform Hooks".
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -17,35 +17,68 @@ const QUOTE: usize = 4096;
 /// How long a hook that has ended may leave its standard error open to others before it is not waited for.
 const GRACE: Duration = Duration::from_millis(100);
 
-/// Runs hooks one after the other and stops at the first that fails. `kind` is the configuration's
-/// name for them. A hook without `env` has an empty environment: neither the caller's nor the
+/// Why: [`super::store::Entry::urged`].
+pub const DELETED: &str = "for somebody deletes the container by force";
+
+/// What all hooks of a kind have in common.
+#[derive(Clone, Copy, Debug)]
+pub struct Occasion<'a> {
+    /// The configuration's name for them.
+    pub kind: &'a str,
+    /// What they read on their standard input.
+    pub state: &'a State,
+    /// Where they begin.
+    pub cwd: &'a Path,
+    /// What ends them before their time.
+    pub stops: &'a [Stop<'a>],
+}
+
+/// Why a hook is not waited for any longer.
+#[derive(Clone, Copy, Debug)]
+pub struct Stop<'a> {
+    /// Readable when it is so.
+    pub fd: BorrowedFd<'a>,
+    /// What to say then.
+    pub why: &'static str,
+}
+
+/// Runs hooks one after the other and stops at the first that fails. A hook without `env` has an empty environment: neither the caller's nor the
 /// container's is its business (CVE-2025-23266).
-pub fn run(kind: &str, hooks: &[Hook], state: &State, cwd: &Path) -> Result<()> {
-    hooks.iter().enumerate().try_for_each(|(index, hook)| one(kind, index, hook, state, cwd))
+pub fn run(on: Occasion<'_>, hooks: &[Hook]) -> Result<()> {
+    hooks.iter().enumerate().try_for_each(|(index, hook)| one(on, index, hook))
 }
 
 /// As [`run`], for hooks whose failure does not stop the others: poststop.
-pub fn run_all(kind: &str, hooks: &[Hook], state: &State, cwd: &Path) {
+pub fn run_all(on: Occasion<'_>, hooks: &[Hook]) {
     for (index, hook) in hooks.iter().enumerate() {
-        best_effort("continuing after", one(kind, index, hook, state, cwd));
+        best_effort("continuing after", one(on, index, hook));
     }
 }
 
-fn one(kind: &str, index: usize, hook: &Hook, state: &State, cwd: &Path) -> Result<()> {
+fn one(on: Occasion<'_>, index: usize, hook: &Hook) -> Result<()> {
+    let Occasion { kind, state, cwd, stops } = on;
     let what =
         || format!("error running {kind} hook #{index}: hooks.{kind}[{index}] {}", hook.path().display());
     let input = serde_json::to_vec(state).doing(what)?;
     let began = Instant::now();
     let deadline =
         hook.timeout().and_then(|seconds| began.checked_add(Duration::from_secs(seconds.unsigned_abs())));
-    let (status, stderr) = supervise(spawn(hook, cwd).doing(what)?, &input, deadline).doing(what)?;
-    let words = match status {
-        Some(status) if status.success() => return Ok(()),
-        Some(status) => ended(status),
-        None => format!("killed, its timeout of {} s is over", hook.timeout().unwrap_or(0)),
+    let (end, stderr) = supervise(spawn(hook, cwd).doing(what)?, &input, deadline, stops).doing(what)?;
+    let words = match end {
+        End::Exited(status) if status.success() => return Ok(()),
+        End::Exited(status) => ended(status),
+        End::TimedOut => format!("killed, its timeout of {} s is over", hook.timeout().unwrap_or(0)),
+        End::Stopped(why) => format!("killed, {why}"),
     };
     let text = format!("{words} after {} ms{}", began.elapsed().as_millis(), quoted(&stderr));
     Err(failure(Kind::Hook, text)).doing(what)
+}
+
+/// How a hook has ended.
+enum End {
+    Exited(ExitStatus),
+    TimedOut,
+    Stopped(&'static str),
 }
 
 fn ended(status: ExitStatus) -> String {
@@ -73,14 +106,15 @@ fn spawn(hook: &Hook, cwd: &Path) -> Result<Child> {
     command.spawn().map_err(|error| failure(Kind::Hook, format!("execve: {error}")))
 }
 
-/// Feeds a hook its input, keeps what it says on standard error, and waits for its end. No status
-/// means that the deadline was over and it was killed. A hook need not read, and may leave children that
+/// Feeds a hook its input, keeps what it says on standard error, and waits for its end, or for the deadline or a
+/// reason to stop, and kills it then. A hook need not read, and may leave children that
 /// hold its standard error: neither is waited for.
 fn supervise(
     mut child: Child,
     input: &[u8],
     deadline: Option<Instant>,
-) -> Result<(Option<ExitStatus>, Tail)> {
+    stops: &[Stop<'_>],
+) -> Result<(End, Tail)> {
     let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap_or(i32::MAX));
     let pidfd = process::pidfd_open(pid)?;
     let mut stdin = child.stdin.take().map(OwnedFd::from);
@@ -94,7 +128,7 @@ fn supervise(
     let mut until = deadline;
     let mut status = None;
     loop {
-        let ready = wait(&pidfd, stdin.as_ref(), stderr.as_ref(), until)?;
+        let ready = wait(&pidfd, [stdin.as_ref(), stderr.as_ref()], until, stops)?;
         if ready.input && !feed(stdin.as_ref(), &mut left) {
             stdin = None;
         }
@@ -108,11 +142,13 @@ fn supervise(
         }
         let over = until.is_some_and(|until| Instant::now() >= until);
         match status {
-            Some(_) if stderr.is_none() || over || !ready.output => return Ok((status, said)),
-            None if over => {
+            Some(status) if stderr.is_none() || over || !ready.output => {
+                return Ok((End::Exited(status), said));
+            }
+            None if over || ready.stop.is_some() => {
                 best_effort("kill a hook", process::pidfd_signal(pidfd.as_fd(), libc::SIGKILL));
                 best_effort("reap a hook", child.wait());
-                return Ok((None, said));
+                return Ok((ready.stop.map_or(End::TimedOut, End::Stopped), said));
             }
             _ => {}
         }
@@ -123,13 +159,14 @@ struct Ready {
     exited: bool,
     input: bool,
     output: bool,
+    stop: Option<&'static str>,
 }
 
 fn wait(
     pidfd: &OwnedFd,
-    stdin: Option<&OwnedFd>,
-    stderr: Option<&OwnedFd>,
+    [stdin, stderr]: [Option<&OwnedFd>; 2],
     until: Option<Instant>,
+    stops: &[Stop<'_>],
 ) -> Result<Ready> {
     let timeout = until.map_or(PollTimeout::NONE, |until| {
         let left = until.saturating_duration_since(Instant::now()) + Duration::from_millis(1);
@@ -138,6 +175,8 @@ fn wait(
     let mut fds = vec![PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
     fds.extend(stdin.map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLOUT)));
     fds.extend(stderr.map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN)));
+    let pipes = fds.len();
+    fds.extend(stops.iter().map(|stop| PollFd::new(stop.fd, PollFlags::POLLIN)));
     retry_eintr(|| poll(&mut fds, timeout)).call(|| "poll()")?;
     let ready = |index: usize| fds.get(index).is_some_and(|fd| fd.any().unwrap_or(false));
     let output = 1 + usize::from(stdin.is_some());
@@ -145,6 +184,7 @@ fn wait(
         exited: ready(0),
         input: stdin.is_some() && ready(1),
         output: stderr.is_some() && ready(output),
+        stop: stops.iter().enumerate().find_map(|(n, stop)| ready(pipes + n).then_some(stop.why)),
     })
 }
 

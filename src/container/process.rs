@@ -6,8 +6,8 @@ use std::time::Duration;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::Pid;
 
-use crate::error::Result;
-use crate::proc::Proc;
+use crate::error::{Kind, Result, failure};
+use crate::proc::{Proc, ProcessStat};
 use crate::spec::record::ProcessId;
 use crate::sys::{Call, Errno, process, retry_eintr};
 
@@ -17,6 +17,14 @@ pub struct Alive {
     /// In this pid namespace.
     pub pid: Pid,
     pidfd: OwnedFd,
+    stat: ProcessStat,
+}
+
+/// What is said of an init that was killed after all that it could say something about.
+pub fn never_executed() -> anyhow::Error {
+    let text =
+        "init has ended before it became the program: it was killed, by a filter of linux.seccomp maybe";
+    failure(Kind::System, text)
 }
 
 impl Alive {
@@ -28,8 +36,14 @@ impl Alive {
             Err(error) if error.errno == Errno::ESRCH => return Ok(None),
             opened => opened?,
         };
-        let same = proc.start_time(pid)? == Some(id.start);
-        Ok(same.then_some(Self { pid, pidfd }))
+        let Some((stat, now)) = proc.process(pid)? else { return Ok(None) };
+        let same = now.start == id.start && !now.ended;
+        Ok(same.then_some(Self { pid, pidfd, stat }))
+    }
+
+    /// Whether it has made an execve since it was cloned; `None` if it has ended and been reaped.
+    pub fn has_executed(&self) -> Result<Option<bool>> {
+        Ok(self.stat.read()?.map(|now| now.executed))
     }
 
     /// Sends a signal by number. That the process has just ended is told apart: ESRCH.

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::fcntl::{Flock, FlockArg};
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
@@ -23,6 +24,8 @@ const RECORD: &str = "record.json";
 const NEW_RECORD: &str = "record.json.new";
 /// The socket at which init waits.
 pub const GATE: &str = "gate";
+/// Made and removed at once, as a sign to who holds the lock.
+const HURRY: &str = "hurry";
 /// Compiled seccomp programs; ids don't begin with a dot.
 pub const CACHE: &str = ".seccomp";
 
@@ -76,20 +79,29 @@ impl Store {
             match self.lock(id) {
                 Err(error) if kind_of(&error) == Kind::NotFound => {}
                 Err(error) => {
-                    // Empty, it is nobody's.
-                    crate::error::best_effort(
-                        "remove the directory again",
-                        unlinkat(&self.dir, id.as_str(), UnlinkatFlags::RemoveDir),
-                    );
+                    self.give_back(id);
                     return Err(error);
                 }
-                Ok(entry) => return if entry.record()?.is_none() { Ok(entry) } else { Err(exists()) },
+                Ok(entry) => match entry.record() {
+                    Ok(None) => return Ok(entry),
+                    Ok(Some(_)) => return Err(exists()),
+                    Err(error) => {
+                        self.give_back(id);
+                        return Err(error);
+                    }
+                },
             }
         }
         Err(failure(
             Kind::InvalidState,
             format!("container {id} is deleted again and again while it is created"),
         ))
+    }
+
+    /// Removes the directory of an id that could not be taken: empty, it is nobody's, and otherwise it stays.
+    fn give_back(&self, id: &ContainerId) {
+        let removed = unlinkat(&self.dir, id.as_str(), UnlinkatFlags::RemoveDir);
+        crate::error::best_effort("remove the directory again", removed);
     }
 
     /// The container of this id, once no other verb is at work on it.
@@ -125,6 +137,14 @@ impl Store {
                 }
             }
         }
+    }
+
+    /// Asks whoever holds the lock not to wait for hooks any longer.
+    pub fn hurry(&self, id: &ContainerId) -> Result<()> {
+        let dir = self.open_entry(id)?;
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_NOFOLLOW;
+        fs::openat2(&dir, HURRY, flags, 0o600, Lookup::Strict).call(|| format!("openat2({HURRY:?})"))?;
+        fs::unlink(&dir, OsStr::new(HURRY)).map_err(Into::into)
     }
 
     fn open_entry(&self, id: &ContainerId) -> Result<OwnedFd> {
@@ -203,6 +223,18 @@ impl Entry {
         fs::unlink(self.dir(), OsStr::new(GATE)).map_err(Into::into)
     }
 
+    /// Becomes readable when a `delete --force` asks the holder of the lock to hurry; inotify(7). To be asked for
+    /// while nothing is written here.
+    pub fn urged(&self) -> Result<OwnedFd> {
+        let inotify =
+            Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).call(|| "inotify_init1()")?;
+        let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&self.dir()));
+        inotify
+            .add_watch(path.as_str(), AddWatchFlags::IN_CREATE)
+            .call(|| format!("inotify_add_watch({:?})", self.path))?;
+        Ok(inotify.into())
+    }
+
     /// Replaces the record. If that fails, the old one is still there.
     pub fn save(&self, record: &Record) -> Result<()> {
         let what = || format!("record {:?}", self.path.join(RECORD));
@@ -229,7 +261,7 @@ impl Entry {
 
     /// Removes the container's directory. It needs no new bytes, so that a full disk can't prevent it.
     pub fn remove(self, store: &Store) -> Result<()> {
-        for name in [GATE, NEW_RECORD, RECORD] {
+        for name in [GATE, NEW_RECORD, RECORD, HURRY] {
             fs::unlink(self.dir(), OsStr::new(name)).doing(|| format!("state directory {:?}", self.path))?;
         }
         unlinkat(store.dir(), self.id.as_str(), UnlinkatFlags::RemoveDir)

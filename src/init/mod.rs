@@ -200,7 +200,7 @@ fn run_hooks(given: &Inherited<'_>, kind: &str, status: ContainerState) -> Resul
     let state = given.record.hook_state(status, Some(nix::unistd::getpid().as_raw()));
     // A hook makes its files as the caller would.
     let own = sys::process::umask(given.umask);
-    let outcome = hooks::run(kind, hooks, &state, cwd);
+    let outcome = hooks::run(hooks::Occasion { kind, state: &state, cwd, stops: &[] }, hooks);
     sys::process::umask(own);
     outcome
 }

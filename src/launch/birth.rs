@@ -1,6 +1,6 @@
 //! Runs in: host; `helper` in a process between host and init.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
@@ -102,6 +102,11 @@ impl Unadopted {
         let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
         let status = retry_eintr(|| waitid(Id::PIDFd(pidfd.as_fd()), flags)).call(|| "waitid(P_PIDFD)")?;
         Ok((status != WaitStatus::StillAlive).then_some(status))
+    }
+
+    /// Readable when it has ended.
+    pub(super) fn pidfd(&self) -> Option<BorrowedFd<'_>> {
+        self.pidfd.as_ref().map(AsFd::as_fd)
     }
 
     /// It is somebody's now.

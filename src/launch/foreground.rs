@@ -10,7 +10,8 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
-use nix::sys::wait::WaitStatus;
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+use nix::unistd::Pid;
 
 use crate::error::{Doing, Kind, Result, best_effort, failure};
 use crate::sys::{Call, process, retry_eintr, tty};
@@ -50,18 +51,53 @@ impl Signals {
         Ok(Self { fd, previous })
     }
 
-    /// Passes what has come to the container; true if the window has changed.
-    fn forward(&self, to: BorrowedFd<'_>) -> Result<bool> {
-        let mut resized = false;
+    /// As [`Self::hold`], of those alone that ask a process to end.
+    pub fn that_ask_to_end() -> Result<Self> {
+        let asking = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT];
+        // What is ignored would be seen all the same while it is blocked.
+        let set: SigSet = asking.into_iter().filter(|signal| !process::is_ignored(*signal)).collect();
+        let mut previous = SigSet::empty();
+        sigprocmask(SigmaskHow::SIG_BLOCK, Some(&set), Some(&mut previous)).call(|| "sigprocmask()")?;
+        let fd = SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
+            .call(|| "signalfd()")?;
+        Ok(Self { fd, previous })
+    }
+
+    /// Readable when one has come.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    /// An error if one has come, which is then dealt with.
+    pub fn take(&self) -> Result<()> {
+        match self.fd.read_signal().call(|| "read(signalfd)")? {
+            Some(info) => {
+                Err(failure(Kind::Hook, format!("ended by signal {} while hooks ran", info.ssi_signo)))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Passes what has come to the container, and answers what was for this process.
+    fn forward(&self, to: BorrowedFd<'_>) -> Result<Own> {
+        let mut own = Own::default();
         while let Some(info) = self.fd.read_signal().call(|| "read(signalfd)")? {
             let number = i32::try_from(info.ssi_signo).unwrap_or(0);
-            resized |= number == Signal::SIGWINCH as i32;
+            own.resized |= number == Signal::SIGWINCH as i32;
+            own.child_ended |= number == Signal::SIGCHLD as i32;
             if !KEPT.iter().any(|kept| *kept as i32 == number) {
                 best_effort("forward a signal", process::pidfd_signal(to, number));
             }
         }
-        Ok(resized)
+        Ok(own)
     }
+}
+
+/// What signals have told this process itself.
+#[derive(Debug, Default)]
+struct Own {
+    resized: bool,
+    child_ended: bool,
 }
 
 impl Drop for Signals {
@@ -74,7 +110,7 @@ impl Drop for Signals {
 }
 
 /// Stays until the container's process has ended, and answers its exit code; a signal is 128 and its number.
-pub fn attend(pidfd: BorrowedFd<'_>, signals: &Signals, master: Option<OwnedFd>) -> Result<u8> {
+pub fn attend((pid, pidfd): (Pid, BorrowedFd<'_>), signals: &Signals, master: Option<OwnedFd>) -> Result<u8> {
     let mut relay = master.map(Relay::begin).transpose().doing(|| "terminal")?;
     loop {
         let ready = {
@@ -86,8 +122,14 @@ pub fn attend(pidfd: BorrowedFd<'_>, signals: &Signals, master: Option<OwnedFd>)
             retry_eintr(|| poll(&mut fds, PollTimeout::NONE)).call(|| "poll()")?;
             fds.iter().map(|fd| fd.revents().is_some_and(|events| !events.is_empty())).collect::<Vec<_>>()
         };
-        if ready[1] && signals.forward(pidfd)? {
-            relay.iter().for_each(Relay::resize);
+        if ready[1] {
+            let own = signals.forward(pidfd)?;
+            if own.resized {
+                relay.iter().for_each(Relay::resize);
+            }
+            if own.child_ended {
+                reap_orphans(pid)?;
+            }
         }
         if let Some(relay) = &mut relay {
             relay.shovel();
@@ -97,6 +139,22 @@ pub fn attend(pidfd: BorrowedFd<'_>, signals: &Signals, master: Option<OwnedFd>)
             drop(relay);
             return code(process::reap(pidfd)?);
         }
+    }
+}
+
+/// Reaps what has ended of the processes that this one has adopted: all but the container's own, whose end is the
+/// end of the wait.
+fn reap_orphans(kept: Pid) -> Result<()> {
+    let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::__WALL;
+    loop {
+        let next = match retry_eintr(|| waitid(Id::All, flags | WaitPidFlag::WNOWAIT)) {
+            Err(Errno::ECHILD) => return Ok(()),
+            ended => ended.call(|| "waitid(P_ALL)")?.pid(),
+        };
+        match next.filter(|pid| *pid != kept) {
+            Some(pid) => retry_eintr(|| waitid(Id::Pid(pid), flags)).call(|| "waitid(P_PID)")?,
+            None => return Ok(()),
+        };
     }
 }
 

@@ -9,13 +9,14 @@ mod scheduling;
 mod serve;
 mod sources;
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use nix::unistd::Pid;
 
 use crate::container::cgroup::{Cgroup, Tree};
 use crate::container::handshake::Link;
+use crate::container::hooks::{Occasion, Stop};
 use crate::container::id::ContainerId;
 use crate::container::store::{Entry, Store};
 use crate::container::{destruction, hooks, seccomp_cache};
@@ -29,6 +30,7 @@ use crate::spec::record::{FORM, LaterHooks, Record};
 use crate::sys::{self, Call};
 
 pub use console::Terminal;
+use foreground::Signals;
 
 /// A container to be made.
 #[derive(Debug)]
@@ -194,15 +196,57 @@ impl Made<'_> {
             }
         };
         self.record.cgroup = cgroup.record().clone();
+        if self.record.cgroup.taken {
+            if let Err(error) = self.nobody_else_has_the_cgroup() {
+                self.record.cgroup.taken = false;
+                return Err(error);
+            }
+            // Else a `delete` that finds this `create` at work could not end it.
+            self.entry()?.save(&self.record)?;
+        }
         Ok(cgroup)
     }
 
+    /// config-linux.md, "Cgroups": one that is empty may be another container's all the same, which has ended or is
+    /// just being made; its `delete` would end this one.
+    fn nobody_else_has_the_cgroup(&self) -> Result<()> {
+        for id in self.store.ids()? {
+            let other = match self.store.peek(&id) {
+                // Deleted meanwhile.
+                Err(error) if kind_of(&error) == Kind::NotFound => continue,
+                other => other?.0,
+            };
+            let same = |other: &Record| {
+                other.id != self.record.id
+                    && other.boot_id == self.record.boot_id
+                    && other.cgroup.path == self.record.cgroup.path
+            };
+            if other.as_ref().is_some_and(same) {
+                let path = &self.record.cgroup.path;
+                let text = format!("linux.cgroupsPath: cgroup {path:?} is container {id}'s");
+                return Err(failure(Kind::Invalid, text));
+            }
+        }
+        Ok(())
+    }
+
     /// prestart and createRuntime: in this process's namespaces, with the pid as it is here.
-    fn run_hooks(&mut self, plan: &Plan, pid: Pid) -> Result<()> {
+    fn run_hooks(&mut self, plan: &Plan, pid: Pid, init: &birth::Unadopted) -> Result<()> {
         self.hooks_ran = true;
         let state = self.record.hook_state(ContainerState::Creating, Some(pid.as_raw()));
-        hooks::run("prestart", &plan.hooks.prestart, &state, &self.record.bundle)?;
-        hooks::run("createRuntime", &plan.hooks.create_runtime, &state, &self.record.bundle)
+        // A hook without a timeout may hang; who asks this process to end, or deletes the container, does not.
+        let signals = Signals::that_ask_to_end()?;
+        let urged = self.entry()?.urged()?;
+        let mut stops = vec![
+            Stop { fd: urged.as_fd(), why: hooks::DELETED },
+            Stop { fd: signals.fd(), why: "for a signal asks this command to end" },
+        ];
+        stops.extend(init.pidfd().map(|fd| Stop { fd, why: "for init has ended" }));
+        let on = |kind| Occasion { kind, state: &state, cwd: &self.record.bundle, stops: &stops };
+        let ran = hooks::run(on("prestart"), &plan.hooks.prestart)
+            .and_then(|()| hooks::run(on("createRuntime"), &plan.hooks.create_runtime));
+        let asked = signals.take();
+        ran.and(asked)
     }
 
     fn keep(mut self, pid: Pid, born: birth::Unadopted, terminal: Option<OwnedFd>) -> Result<Launched> {

@@ -11,6 +11,7 @@ use nix::unistd::Pid;
 use super::birth::Unadopted;
 use super::{Made, Order, Start, scheduling};
 use crate::container::handshake::{Done, Link, Message};
+use crate::container::process::never_executed;
 use crate::container::store::{Entry, GATE};
 use crate::error::{Doing, Kind, Result, errno_of, failure};
 use crate::proc::Proc;
@@ -34,7 +35,7 @@ impl Host<'_, '_> {
         let mut ready = false;
         while let Some((message, fd)) = self.link.receive_with_fd::<Message>()? {
             ready |= message == Message::Ready;
-            let answered = self.answer(message, fd, made).and_then(|()| self.link.send(&Done, None));
+            let answered = self.answer(message, fd, (made, init)).and_then(|()| self.link.send(&Done, None));
             if let Err(error) = answered {
                 // If init has gone meanwhile, it knows better why.
                 let gone = errno_of(&error) == Some(Errno::EPIPE) || init.ended()?.is_some();
@@ -47,14 +48,27 @@ impl Host<'_, '_> {
             Some(status) if !ready || self.order.start == Start::AtGate => {
                 Err(failure(Kind::System, format!("init has ended unexpectedly: {status:?}")))
             }
+            // The link ends a moment before the process.
+            None if !ready => Err(failure(Kind::System, "init has ended unexpectedly")),
+            _ if self.order.start == Start::AtOnce && !self.became_the_program()? => Err(never_executed()),
             _ => self.pid_file.as_deref().map_or(Ok(()), |path| write_pid_file(path, self.pid)),
         }
     }
 
-    fn answer(&mut self, message: Message, fd: Option<OwnedFd>, made: &mut Made<'_>) -> Result<()> {
+    /// Nobody else reaps it: so it is there, or its zombie.
+    fn became_the_program(&self) -> Result<bool> {
+        Ok(self.proc.process(self.pid)?.is_some_and(|(_, now)| now.executed))
+    }
+
+    fn answer(
+        &mut self,
+        message: Message,
+        fd: Option<OwnedFd>,
+        (made, init): (&mut Made<'_>, &Unadopted),
+    ) -> Result<()> {
         match message {
             Message::MapIds => self.map_ids(),
-            Message::RunHostHooks => made.run_hooks(self.order.plan, self.pid),
+            Message::RunHostHooks => made.run_hooks(self.order.plan, self.pid, init),
             Message::OfferTerminal => self.take_terminal(fd),
             Message::SetScheduling => self.set_scheduling(),
             Message::Ready => self.record(made),
@@ -108,8 +122,8 @@ impl Host<'_, '_> {
 
     /// The container is there.
     fn record(&self, made: &mut Made<'_>) -> Result<()> {
-        let start = self.proc.start_time(self.pid)?;
-        let start = start.ok_or_else(|| failure(Kind::System, "init has ended"))?;
+        let init = self.proc.process(self.pid)?.filter(|(_, now)| !now.ended);
+        let start = init.ok_or_else(|| failure(Kind::System, "init has ended"))?.1.start;
         made.record.process = Some(ProcessId { pid: self.pid.as_raw(), start });
         made.entry()?.save(&made.record)
     }

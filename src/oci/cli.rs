@@ -19,9 +19,9 @@ pub(super) struct Cli {
     /// How a line of the log looks
     #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT")]
     pub(super) log_format: LogFormat,
-    /// Accepted for crun's callers; --debug is what decides
-    #[arg(long, global = true, value_name = "LEVEL")]
-    log_level: Option<String>,
+    /// What is logged: errors, or warnings too, as with --debug
+    #[arg(long, global = true, value_enum, ignore_case = true, default_value_t = LogLevel::Error, value_name = "LEVEL")]
+    pub(super) log_level: LogLevel,
     /// Where containers are kept [default: /run/minidocker-oci, for users $XDG_RUNTIME_DIR/minidocker-oci]
     #[arg(long, global = true, value_name = "DIR")]
     pub(super) root: Option<PathBuf>,
@@ -45,6 +45,18 @@ pub(super) struct Cli {
 pub(super) enum LogFormat {
     Text,
     Json,
+}
+
+/// There is nothing below a warning: whoever asks for more gets these.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum LogLevel {
+    #[value(alias = "fatal", alias = "panic")]
+    Error,
+    #[value(alias = "warn")]
+    Warning,
+    #[value(alias = "trace")]
+    Debug,
+    Info,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -147,9 +159,9 @@ pub(super) struct RunArgs {
     /// Don't delete it when it has ended
     #[arg(long)]
     pub(super) keep: bool,
-    /// Accepted; this process adopts nobody
+    /// Don't adopt and reap what the container leaves to its host's pid namespace
     #[arg(long)]
-    no_subreaper: bool,
+    pub(super) no_subreaper: bool,
 }
 
 #[derive(Debug, Args)]

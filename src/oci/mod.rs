@@ -21,7 +21,7 @@ use crate::verbs::kill::Reach;
 use crate::verbs::run::Attendance;
 use crate::verbs::spec::Kind as SpecKind;
 use crate::verbs::{self, Runtime};
-use cli::{CgroupManager, Cli, Command, CreateArgs, ListArgs, ListFormat, LogFormat};
+use cli::{CgroupManager, Cli, Command, CreateArgs, ListArgs, ListFormat, LogFormat, LogLevel};
 
 /// Runs one command. Any failure is exit code 1 and one line, on standard error and in the log.
 pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
@@ -61,9 +61,10 @@ fn begin(cli: &Cli) -> Result<()> {
         LogFormat::Text => Format::Text,
         LogFormat::Json => Format::Json,
     };
+    let warns = cli.debug || cli.log_level != LogLevel::Error;
     // crun's callers may prefix the file's kind.
     let path = cli.log.as_ref().map(|path| path.strip_prefix("file:").unwrap_or(path));
-    log::init(path.map(std::path::Path::new), format, cli.debug)?;
+    log::init(path.map(std::path::Path::new), format, warns)?;
     if let Some(fd) = closed {
         return Err(invalid(format!(
             "descriptor {fd} is not open, and LISTEN_FDS or --preserve-fds asks for it"
@@ -98,6 +99,9 @@ fn dispatch(cli: &Cli) -> Result<u8> {
                 (false, true) => Attendance::ForegroundAndKeep,
                 (false, false) => Attendance::Foreground,
             };
+            if attendance != Attendance::Detached && !args.no_subreaper {
+                sys::process::adopt_orphans()?;
+            }
             return verbs::run::run(&runtime(cli)?, &creation(cli, &args.create)?, attendance);
         }
         Command::Start { id } => verbs::start::start(&runtime(cli)?, &parse(id)?)?,

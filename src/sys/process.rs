@@ -157,10 +157,24 @@ pub enum BrokenPipe {
     Kills,
 }
 
+/// prctl(2), PR_SET_CHILD_SUBREAPER: orphans among the descendants of this process become its children.
+pub fn adopt_orphans() -> Result<(), SysError> {
+    nix::sys::prctl::set_child_subreaper(true).call(|| "prctl(PR_SET_CHILD_SUBREAPER)")
+}
+
 /// Gives SIGCHLD its default action: ended children can be waited for.
 pub fn notice_children() {
     // SAFETY: the default action runs no code of ours.
     unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
+}
+
+/// Whether this process ignores a signal, as its caller may have had it begin: sigaction(2).
+pub fn is_ignored(signal: nix::sys::signal::Signal) -> bool {
+    // SAFETY: all zero is a valid sigaction: the default action, no flags, no mask.
+    let mut now: libc::sigaction = unsafe { std::mem::zeroed() };
+    // SAFETY: a null new action changes nothing, and the old one is written to `now`.
+    let rc = unsafe { libc::sigaction(signal as c_int, std::ptr::null(), &raw mut now) };
+    rc == 0 && now.sa_sigaction == libc::SIG_IGN
 }
 
 /// Sets the action of SIGPIPE.

@@ -2,8 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Current, Runtime};
-use crate::container::cgroup::Tree;
+use super::{Current, Runtime, look};
 use crate::container::destruction::{self, DEADLINE};
 use crate::container::id::ContainerId;
 use crate::container::status::Verb;
@@ -39,7 +38,8 @@ pub fn delete(runtime: &Runtime, id: &ContainerId, force: Force) -> Result<()> {
     destruction::destroy(&runtime.store, entry, &record)
 }
 
-/// With force, a `create` that is still at work gets a second, and is then ended by the death of its init.
+/// With force, a `create` that is still at work gets a second, and is then ended by the death of its init; hooks
+/// that another command waits for are ended, too.
 fn lock(runtime: &Runtime, id: &ContainerId, force: Force) -> Result<Entry> {
     const PATIENCE: Duration = Duration::from_secs(1);
     if force == Force::No {
@@ -48,10 +48,15 @@ fn lock(runtime: &Runtime, id: &ContainerId, force: Force) -> Result<Entry> {
     if let Some(entry) = runtime.store.lock_within(id, PATIENCE)? {
         return Ok(entry);
     }
-    if let Some(record) = runtime.store.peek(id)?.0.filter(|record| record.cgroup.is_ours()) {
-        if let Some(cgroup) = Tree::find()?.open(&record.cgroup)? {
+    if let (Some(record), current) = look(runtime, id)? {
+        if let Some(cgroup) = current.cgroup(&record)? {
             best_effort("kill the container", cgroup.kill());
         }
+    }
+    // Nor are hooks waited for any longer, which may hang.
+    match runtime.store.hurry(id) {
+        Err(error) if kind_of(&error) == Kind::NotFound => return Err(error),
+        asked => best_effort("ask the other command to hurry", asked),
     }
     let began = Instant::now();
     runtime.store.lock_within(id, DEADLINE)?.ok_or_else(|| {

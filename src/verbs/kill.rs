@@ -1,7 +1,6 @@
 //! `kill ID [SIGNAL]`: runtime.md, "Kill".
 
 use super::{Runtime, look};
-use crate::container::cgroup::Tree;
 use crate::container::id::ContainerId;
 use crate::container::status::Verb;
 use crate::error::{Kind, Result, errno_of, failure};
@@ -23,8 +22,7 @@ pub fn kill(runtime: &Runtime, id: &ContainerId, signal: i32, reach: Reach) -> R
     let not_running = || failure(Kind::InvalidState, format!("container {id}: container not running"));
     let record = record.ok_or_else(not_running)?;
     if reach == Reach::All {
-        let tree = Tree::find()?;
-        return match tree.open(&record.cgroup)? {
+        return match current.cgroup(&record)? {
             Some(cgroup) if signal == libc::SIGKILL => cgroup.kill(),
             Some(cgroup) => cgroup.signal(signal),
             None => Ok(()),

@@ -12,6 +12,7 @@ pub mod state;
 
 use std::path::Path;
 
+use crate::container::cgroup::{Cgroup, Tree};
 use crate::container::id::ContainerId;
 use crate::container::process::Alive;
 use crate::container::status::{Facts, Status};
@@ -39,13 +40,14 @@ impl Runtime {
 struct Current {
     status: Status,
     alive: Option<Alive>,
+    this_boot: bool,
 }
 
 impl Current {
     /// From the record and what the kernel says.
     fn of(record: Option<&Record>, gate: bool) -> Result<Self> {
         let Some(record) = record else {
-            return Ok(Self { status: Status::Creating, alive: None });
+            return Ok(Self { status: Status::Creating, alive: None, this_boot: true });
         };
         let proc = Proc::open()?;
         let this_boot = proc.boot_id()? == record.boot_id;
@@ -54,7 +56,16 @@ impl Current {
             None => None,
         };
         let facts = Facts { this_boot, recorded: record.process.is_some(), alive: alive.is_some(), gate };
-        Ok(Self { status: Status::of(facts), alive })
+        Ok(Self { status: Status::of(facts), alive, this_boot })
+    }
+
+    /// Its cgroup, if that is there and what is in it is the container's: it may be of another boot, or have been
+    /// there before `create`.
+    fn cgroup(&self, record: &Record) -> Result<Option<Cgroup>> {
+        match self.this_boot && record.cgroup.is_ours() {
+            true => Tree::find()?.open(&record.cgroup),
+            false => Ok(None),
+        }
     }
 
     fn pid(&self) -> i32 {

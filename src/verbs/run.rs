@@ -31,10 +31,10 @@ pub fn run(runtime: &Runtime, creation: &Creation, attendance: Attendance) -> Re
     let launched = make(runtime, creation, Start::AtOnce, Foreground::Yes)?;
     let mut launched = started(runtime, launched)?;
     let (terminal, id) = (launched.terminal.take(), creation.id.clone());
-    let Launched { entry, record, pidfd, .. } = launched;
+    let Launched { entry, record, pid, pidfd, .. } = launched;
     // Others may do something with it while it runs.
     drop(entry);
-    let code = attend(pidfd.as_fd(), &signals, terminal);
+    let code = attend((pid, pidfd.as_fd()), &signals, terminal);
     if attendance == Attendance::Foreground {
         match runtime.store.lock(&id) {
             // Somebody has deleted it already.
@@ -53,7 +53,7 @@ pub fn run(runtime: &Runtime, creation: &Creation, attendance: Attendance) -> Re
 
 /// The poststart hooks; if one fails, nothing of the container is left.
 fn started(runtime: &Runtime, launched: Launched) -> Result<Launched> {
-    match after_start(&launched.record, launched.pid.as_raw()) {
+    match after_start(&launched.entry, &launched.record, launched.pid.as_raw()) {
         Ok(()) => Ok(launched),
         Err(error) => {
             let Launched { entry, record, pidfd, .. } = launched;

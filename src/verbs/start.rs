@@ -1,12 +1,14 @@
 //! `start ID`: runtime.md, "Start"; lifecycle steps 6 to 9.
 
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 
 use super::{Current, Runtime};
 use crate::container::handshake::{Go, Link, Message};
+use crate::container::hooks::{Occasion, Stop};
 use crate::container::id::ContainerId;
+use crate::container::process::{Alive, never_executed};
 use crate::container::status::Verb;
 use crate::container::store::{Entry, GATE};
 use crate::container::{destruction, hooks};
@@ -26,7 +28,9 @@ pub fn start(runtime: &Runtime, id: &ContainerId) -> Result<()> {
             format!("cannot start container {id}: it is {}", current.status),
         ));
     };
-    let outcome = open_gate(&entry).and_then(|()| after_start(&record, current.pid()));
+    let outcome = open_gate(&entry)
+        .and_then(|()| became_the_program(current.alive.as_ref()))
+        .and_then(|()| after_start(&entry, &record, current.pid()));
     match outcome {
         // Lifecycle steps 8 and 9: a hook that fails ends the container.
         Err(error) if kind_of(&error) == Kind::Hook => {
@@ -38,9 +42,24 @@ pub fn start(runtime: &Runtime, id: &ContainerId) -> Result<()> {
 }
 
 /// The poststart hooks: the program runs, `start` has not answered yet.
-pub(super) fn after_start(record: &Record, pid: i32) -> Result<()> {
+pub(super) fn after_start(entry: &Entry, record: &Record, pid: i32) -> Result<()> {
+    if record.hooks.poststart.is_empty() {
+        return Ok(());
+    }
     let state = record.hook_state(ContainerState::Running, Some(pid));
-    hooks::run("poststart", &record.hooks.poststart, &state, &record.bundle)
+    let urged = entry.urged()?;
+    let stops = [Stop { fd: urged.as_fd(), why: hooks::DELETED }];
+    let on = Occasion { kind: "poststart", state: &state, cwd: &record.bundle, stops: &stops };
+    hooks::run(on, &record.hooks.poststart)
+}
+
+/// The link ends with execve, and with the process: only what the kernel keeps of the process tells them apart.
+/// Of one that somebody has reaped already nothing is known.
+fn became_the_program(init: Option<&Alive>) -> Result<()> {
+    match init.map(Alive::has_executed).transpose()?.flatten() {
+        Some(false) => Err(never_executed()),
+        Some(true) | None => Ok(()),
+    }
 }
 
 /// Says the word to init and waits until it has become the program, or says why it could not. The gate

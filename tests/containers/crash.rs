@@ -260,10 +260,7 @@ fn calls_that_are_interrupted_are_made_again() {
     let mut config = b.config();
     config["hooks"] = json!({});
     b.save(&config);
-    for name in
-        // Not accept4: init waits in it without a handler, and the kernel itself restarts it then.
-        ["openat2", "read", "write", "recvmsg", "sendmsg", "poll", "waitid", "flock", "connect"]
-    {
+    for name in ["openat2", "read", "write", "recvmsg", "sendmsg", "poll", "waitid", "flock", "connect"] {
         for verb in [&["create"][..], &["start"], &["delete", "-f", &b.id]] {
             let inject = format!("inject={name}:error=EINTR:when=1+3");
             let done = injected(&case, &inject, &b, verb);

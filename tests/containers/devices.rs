@@ -268,3 +268,22 @@ fn the_hosts_devices_are_not_changed_by_a_user_namespace() {
         (after.uid(), after.gid(), after.permissions().mode())
     );
 }
+
+#[test]
+fn a_fifo_has_the_owner_and_mode_of_the_configuration() {
+    let case = case!();
+    let change = |config: &mut Value| {
+        set_devices(
+            config,
+            json!([{ "path": "/dev/fifo", "type": "p", "uid": 5, "gid": 6, "fileMode": 0o640 }]),
+        );
+    };
+    let script = "stat -c '%F %a %u:%g' /dev/fifo";
+    case.sh(script, change).prints("fifo 640 5:6\n");
+    let b = case.script(script, |config| {
+        change(config);
+        add_user_namespace(config, 100_000);
+    });
+    b.chown(100_000);
+    case.run(&b).prints("fifo 640 5:6\n");
+}

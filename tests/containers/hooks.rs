@@ -548,3 +548,27 @@ fn poststop_hooks_run_once_also_when_the_bundle_is_gone() {
     case.call(["delete", "-f", &b.id]).finish().ok();
     assert_eq!(read(log), "poststop\n");
 }
+
+#[test]
+fn a_hook_has_the_callers_umask() {
+    let case = case!();
+    let dir = case.subdir("made");
+    let b = case.script("true", |config| {
+        add_mount(config, "/made", "bind", &dir, &["bind"]);
+        config["process"]["user"]["umask"] = json!(0o077);
+        for kind in KINDS {
+            let at = if kind == "startContainer" { std::path::PathBuf::from("/made") } else { dir.clone() };
+            config["hooks"][kind] = json!([{ "path": "/bin/touch", "args": ["touch", at.join(kind)] }]);
+        }
+    });
+    // The image has a busybox at this place, the host a program of its own.
+    let through = ["sh", "-c", "umask 027; exec \"$@\"", "masked"];
+    case.call_through(&through, ["create", "-b", b.path(), &b.id]).finish().ok();
+    case.call_through(&through, ["start", &b.id]).finish().ok();
+    case.until(&b.id, "stopped");
+    case.call_through(&through, ["delete", &b.id]).finish().ok();
+    for kind in KINDS {
+        let mode = std::os::unix::fs::PermissionsExt::mode(&dir.join(kind).metadata().unwrap().permissions());
+        assert_eq!(mode & 0o777, 0o640, "{kind}");
+    }
+}

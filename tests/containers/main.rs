@@ -25,11 +25,15 @@ mod hardening;
 #[cfg(test)]
 mod hooks;
 #[cfg(test)]
+mod last_words;
+#[cfg(test)]
 mod lifecycle;
 #[cfg(test)]
 mod mounts;
 #[cfg(test)]
 mod namespaces;
+#[cfg(test)]
+mod ownership;
 #[cfg(test)]
 mod process;
 #[cfg(test)]
