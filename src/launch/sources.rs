@@ -2,7 +2,7 @@
 //! container gets, before the container exists. I5 of the design: never from the container's own /dev.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::container::cgroup::Tree;
 use crate::error::{Doing, Result, invalid};
@@ -70,12 +70,29 @@ fn host_device(nodes: DeviceNodes, device: &Device) -> Result<Option<OwnedFd>> {
     match (nodes, device.file_type) {
         // A FIFO can be made by anybody.
         (DeviceNodes::Made, _) | (DeviceNodes::Bound, libc::S_IFIFO) => Ok(None),
-        (DeviceNodes::Bound, _) => {
-            device_clone(device.at.seen_from_inside(), device.file_type, device.major, device.minor)
-                .doing(|| device.name.clone())
-                .map(Some)
-        }
+        (DeviceNodes::Bound, _) => bound(device).doing(|| device.name.clone()).map(Some),
     }
+}
+
+/// The host's device of this number: at the same path, else by the name that the kernel gives it.
+fn bound(device: &Device) -> Result<OwnedFd> {
+    let clone = |path: &Path| device_clone(path, device.file_type, device.major, device.minor);
+    clone(device.at.seen_from_inside()).or_else(|error| {
+        let other = kernel_name(device).and_then(|path| clone(&path).ok());
+        other.ok_or(error).doing(|| {
+            let (major, minor) = (device.major, device.minor);
+            format!("in a user namespace a device is bound from the host, which has no {major}:{minor}")
+        })
+    })
+}
+
+/// sysfs(5): DEVNAME in /sys/dev/char/1:3/uevent is relative to /dev.
+fn kernel_name(device: &Device) -> Option<PathBuf> {
+    let kind = if device.file_type == libc::S_IFBLK { "block" } else { "char" };
+    let uevent = format!("/sys/dev/{kind}/{}:{}/uevent", device.major, device.minor);
+    let uevent = fs::read_all(fs::open(uevent.as_str(), OFlag::O_RDONLY).ok()?, 4096).ok()?;
+    let uevent = String::from_utf8_lossy(&uevent);
+    uevent.lines().find_map(|line| line.strip_prefix("DEVNAME=")).map(|name| Path::new("/dev").join(name))
 }
 
 fn null_device() -> Result<OwnedFd> {

@@ -140,31 +140,17 @@ pub fn program(linux: &Linux) -> Result<Option<Vec<u64>>> {
     if parsed.iter().all(|rule| rule.allow) {
         return Ok(None);
     }
-    parsed.extend(always_allowed(linux)?);
+    parsed.extend(always_allowed());
     Ok(Some(assemble(&parsed)))
 }
 
-fn always_allowed(linux: &Linux) -> Result<Vec<Rule>> {
+/// What `linux.devices` names is not among it: whether that can be opened is for the configuration's rules to say.
+fn always_allowed() -> Vec<Rule> {
     let any = Rule { allow: true, kind: None, major: None, minor: None, access: MKNOD };
     let char = |major, minor| Rule { kind: Some(CHAR), major: Some(major), minor, access: ALL, ..any };
     let mut rules = vec![any, char(136, None), char(5, Some(1)), char(5, Some(2))];
     rules.extend(DEFAULT.iter().map(|(_, major, minor)| char(*major, Some(*minor))));
-    for device in
-        nodes(linux)?.iter().filter(|d| d.name.starts_with("linux.") && d.file_type != libc::S_IFIFO)
-    {
-        let kind = if device.file_type == libc::S_IFBLK { 1 } else { CHAR };
-        let rule = Rule {
-            kind: Some(kind),
-            major: Some(device.major),
-            minor: Some(device.minor),
-            access: ALL,
-            ..any
-        };
-        // A node that the configuration asks for may be made; whether it opens is its rules' to say.
-        rules.push(Rule { access: MKNOD, ..rule });
-    }
-    rules.dedup();
-    Ok(rules)
+    rules
 }
 
 fn parse(rule: &LinuxDeviceCgroup) -> Result<Rule> {

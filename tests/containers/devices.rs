@@ -5,7 +5,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 
 use serde_json::{Value, json};
 
-use crate::support::bundle::{add_user_namespace, set_capabilities, set_namespace};
+use crate::support::bundle::{add_mount, add_user_namespace, set_capabilities, set_namespace};
 use crate::support::{case, is_there, link};
 
 const DEFAULT: &str = "/dev/null 1:3 666\n/dev/zero 1:5 666\n/dev/full 1:7 666\n/dev/random 1:8 666\n/dev/urandom 1:9 666\n/dev/tty 5:0 666\n";
@@ -107,10 +107,97 @@ fn a_device_of_the_configuration_is_bound_in_a_user_namespace() {
     // What the host has not can't be bound: said, by name.
     let b = case.script("true", |config| {
         add_user_namespace(config, 100_000);
-        set_devices(config, json!([{ "path": "/dev/no-such", "type": "c", "major": 1, "minor": 5 }]));
+        set_devices(config, json!([{ "path": "/dev/no-such", "type": "c", "major": 240, "minor": 77777 }]));
     });
     b.chown(100_000);
-    case.create(&b).fails(&["linux.devices[0] /dev/no-such"]);
+    case.create(&b).fails(&["linux.devices[0] /dev/no-such", "which has no 240:77777"]);
+    // At its path the host has another device, or none of this kind.
+    for wrong in [
+        json!({ "path": "/dev/zero", "type": "c", "major": 240, "minor": 7 }),
+        json!({ "path": "/dev/zero", "type": "b", "major": 1, "minor": 5 }),
+    ] {
+        let b = case.script("true", |config| {
+            add_user_namespace(config, 100_000);
+            set_devices(config, json!([wrong]));
+        });
+        b.chown(100_000);
+        case.create(&b).fails(&["linux.devices[0] /dev/zero", "the host's"]);
+    }
+}
+
+#[test]
+fn a_device_is_bound_from_wherever_the_host_has_it() {
+    let case = case!();
+    let script = "stat -c '%n 0x%t:0x%T' /opt/deep/zero /mnt/full; head -c 2 /opt/deep/zero | wc -c; stat -c '%F %a %u:%g' /opt/fifo";
+    let b = case.script(script, |config| {
+        add_user_namespace(config, 100_000);
+        add_mount(config, "/mnt", "tmpfs", "tmpfs", &[]);
+        set_devices(
+            config,
+            json!([
+                { "path": "/opt/deep/zero", "type": "c", "major": 1, "minor": 5 },
+                { "path": "/mnt/full", "type": "c", "major": 1, "minor": 7 },
+                // Its ids are the container's.
+                { "path": "/opt/fifo", "type": "p", "fileMode": 0o620, "uid": 3, "gid": 4 },
+            ]),
+        );
+    });
+    b.chown(100_000);
+    case.run(&b).prints("/opt/deep/zero 0x1:0x5\n/mnt/full 0x1:0x7\n2\nfifo 620 3:4\n");
+    let fifo = b.rootfs("opt/fifo").symlink_metadata().unwrap();
+    assert_eq!((fifo.uid(), fifo.gid()), (100_003, 100_004));
+}
+
+#[test]
+fn a_device_is_made_anywhere_in_the_tree() {
+    let case = case!();
+    let host = case.subdir("volume");
+    let devices = json!([
+        { "path": "/zero", "type": "c", "major": 1, "minor": 5 },
+        { "path": "/mnt/tmpfs/x/block", "type": "b", "major": 7, "minor": 3, "fileMode": 0o640, "uid": 1, "gid": 2 },
+        { "path": "/mnt/volume/fifo", "type": "p", "major": 9, "minor": 9 },
+        { "path": "/srv/no/such/dir/u", "type": "u", "major": 1, "minor": 3, "fileMode": 0o20600 },
+        { "path": "/dev/../up", "type": "c", "major": 1, "minor": 8, "fileMode": 0 },
+    ]);
+    let script =
+        "stat -c '%n %F %a %u:%g 0x%t:0x%T' /zero /mnt/tmpfs/x/block /mnt/volume/fifo /srv/no/such/dir/u /up";
+    let b = case.script(script, |config| {
+        add_mount(config, "/mnt/tmpfs", "tmpfs", "tmpfs", &[]);
+        add_mount(config, "/mnt/volume", "bind", &host, &["bind"]);
+        set_devices(config, devices);
+    });
+    let expected = "/zero character special file 666 0:0 0x1:0x5\n/mnt/tmpfs/x/block block special file 640 1:2 0x7:0x3\n\
+         /mnt/volume/fifo fifo 666 0:0 0x0:0x0\n/srv/no/such/dir/u character special file 600 0:0 0x1:0x3\n\
+         /up character special file 0 0:0 0x1:0x8\n";
+    case.run(&b).prints(expected);
+    // Once more: what is there already is these devices, and is kept.
+    let inode = b.rootfs("zero").metadata().unwrap().ino();
+    case.run(&b).prints(expected);
+    assert_eq!(b.rootfs("zero").metadata().unwrap().ino(), inode);
+}
+
+#[test]
+fn what_is_made_and_what_may_be_opened_are_two_things() {
+    let case = case!();
+    let none = json!({ "allow": false, "access": "rwm" });
+    let kmsg = json!([{ "path": "/dev/mine", "type": "c", "major": 1, "minor": 11, "fileMode": 0o666 }]);
+    // Made and not allowed.
+    let done = case.sh("exec 3</dev/mine", |config| {
+        set_capabilities(config, &["CAP_SYSLOG"]);
+        set_devices(config, kmsg);
+        set_rules(config, json!([none]));
+    });
+    assert!(done.stderr().contains("Operation not permitted"), "{done}");
+    // Allowed and not made: the container may do it.
+    let rule = json!({ "allow": true, "type": "c", "major": 1, "minor": 11, "access": "r" });
+    case.sh(
+        "ls /dev/mine 2>/dev/null || mknod /dev/mine c 1 11 && exec 3</dev/mine && echo open",
+        |config| {
+            set_capabilities(config, &["CAP_SYSLOG", "CAP_MKNOD"]);
+            set_rules(config, json!([none, rule]));
+        },
+    )
+    .prints("open\n");
 }
 
 #[test]
