@@ -1,6 +1,7 @@
 //! procfs, opened once and checked, and what the runtime reads there.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
 
 use nix::sys::statfs::PROC_SUPER_MAGIC;
 use nix::unistd::Pid;
@@ -70,6 +71,19 @@ impl Proc {
         let now = file.read().doing(|| format!("/proc/{path}"))?;
         Ok(now.map(|now| (file, now)))
     }
+}
+
+/// proc_pid_mountinfo(5): where the first file system of a type is mounted.
+pub fn mounted(fstype: &str) -> Option<PathBuf> {
+    let file = fs::open("/proc/self/mountinfo", OFlag::O_RDONLY).ok()?;
+    let text = fs::read_all(file, 64 << 20).ok()?;
+    let line = |line: &str| {
+        let (left, right) = line.split_once(" - ")?;
+        let at = left.split(' ').nth(4)?;
+        let is_type = right.split(' ').next() == Some(fstype);
+        is_type.then(|| PathBuf::from(at.replace("\\040", " ")))
+    };
+    String::from_utf8_lossy(&text).lines().find_map(line)
 }
 
 /// The file that tells of one process, and never of a later one of its pid.

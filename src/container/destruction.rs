@@ -8,6 +8,7 @@ use nix::mount::{MntFlags, umount2};
 use super::cgroup::{Cgroup, Tree};
 use super::hooks;
 use super::process::Alive;
+use super::rdt;
 use super::store::{Entry, Store};
 use crate::error::{Doing, Kind, Result, best_effort, failure};
 use crate::proc::Proc;
@@ -30,6 +31,9 @@ pub fn destroy(store: &Store, entry: Entry, record: &Record) -> Result<()> {
     // Of another boot there is no process left, and what is at its cgroup's place now is somebody else's.
     if this_boot {
         kill(alive.as_ref(), record)?;
+    }
+    if let Some(rdt) = record.rdt.as_ref().filter(|_| this_boot) {
+        rdt::remove(rdt)?;
     }
     if let Some(rootfs) = record.shared_mounts.as_ref().filter(|_| this_boot) {
         match umount2(rootfs, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW) {

@@ -5,6 +5,8 @@
 //! init                             host
 //!  |  MapIds                        |
 //!  |------------------------------->|   /proc/PID/uid_map, gid_map; hard limits
+//!  |  MoveNetDevices                |
+//!  |------------------------------->|   into its network namespace, with their addresses
 //!  |  RunHostHooks                  |
 //!  |------------------------------->|   prestart, createRuntime
 //!  |  OfferTerminal + fd            |
@@ -37,8 +39,12 @@ use crate::sys::{Call, Errno, retry_eintr};
 pub enum Message {
     /// The helper's, on a link of its own: init's pid in the host's pid namespace. Its pidfd comes along.
     Born(i32),
+    /// Another helper's: the socket that it was to open comes along.
+    Opened,
     /// Write my id maps, and what else only the host can.
     MapIds,
+    /// Move the network devices: this process is in its network namespace.
+    MoveNetDevices,
     /// Run prestart and createRuntime: the mounts are there.
     RunHostHooks,
     /// Take the terminal's master, which comes along.

@@ -7,6 +7,7 @@ pub mod handshake;
 pub mod hooks;
 pub mod id;
 pub mod process;
+pub mod rdt;
 pub mod seccomp_cache;
 pub mod status;
 pub mod store;

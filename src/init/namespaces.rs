@@ -36,6 +36,10 @@ pub(super) fn enter(given: &Inherited<'_>) -> Result<()> {
     if namespaces.makes(Kind::Network) {
         sys::net::loopback_up()?;
     }
+    if !plan.net_devices.is_empty() {
+        // Before the sysctls, which may be about them.
+        given.link()?.ask(&Message::MoveNetDevices, None)?;
+    }
     if namespaces.makes(Kind::Cgroup) {
         // Its root is the cgroup of the process that makes it: so not with the clone, but here, inside.
         unshare(CloneFlags::CLONE_NEWCGROUP).call(|| "unshare(CLONE_NEWCGROUP)")?;

@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use crate::error::Result;
-use crate::plan::HostFacts;
+use crate::plan::{HostFacts, namespaces};
 use crate::proc::Proc;
-use crate::spec::oci::Spec;
+use crate::spec::oci::{LinuxNamespaceType, Spec};
 use crate::sys::fs::{self, OFlag};
 
 /// What is so on this machine, as far as this configuration is concerned.
@@ -14,9 +14,35 @@ pub fn of(spec: &Spec) -> Result<HostFacts> {
     let given = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
     Ok(HostFacts {
         euid: nix::unistd::geteuid().as_raw(),
+        runtimes_own: runtimes_own(spec),
         apparmor: process.is_some_and(|p| given(p.apparmor_profile())) && apparmor(Path::new("/sys")),
         selinux: process.is_some_and(|p| given(p.selinux_label())) && selinux(&Proc::open()?.filesystems()?),
     })
+}
+
+/// CLONE_NEW* bits of what is joined and is the runtime's own. Namespaces are compared only where something in them is
+/// changed.
+fn runtimes_own(spec: &Spec) -> u64 {
+    let linux = spec.linux().as_ref().filter(|linux| {
+        linux.sysctl().as_ref().is_some_and(|s| !s.is_empty())
+            || linux.net_devices().as_ref().is_some_and(|d| !d.is_empty())
+    });
+    let joined = linux.into_iter().flat_map(|linux| linux.namespaces().iter().flatten());
+    let own = joined.filter(|ns| ns.path().as_ref().is_some_and(|path| is_runtimes_own(ns.typ(), path)));
+    // Of one type given twice, which the plan refuses, this is still one bit.
+    own.fold(0, |bits, ns| bits | namespaces::bit(ns.typ()))
+}
+
+/// namespaces(7): two files are the same namespace if device and inode are. One that can't be opened is for whoever
+/// joins it to complain about.
+fn is_runtimes_own(kind: LinuxNamespaceType, path: &Path) -> bool {
+    let identity = |path: &Path| {
+        let stat = fs::open(path, OFlag::O_PATH).and_then(fs::stat).ok()?;
+        Some((stat.st_dev, stat.st_ino))
+    };
+    // A type displays as its file's name.
+    let own = Path::new("/proc/self/ns").join(kind.to_string());
+    identity(path).is_some_and(|there| identity(&own) == Some(there))
 }
 
 /// The module's own parameter: `Y`. Without the module there is none.

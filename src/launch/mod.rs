@@ -5,6 +5,8 @@ mod birth;
 mod console;
 pub mod facts;
 pub mod foreground;
+mod net_devices;
+mod netlink;
 mod scheduling;
 mod serve;
 mod sources;
@@ -19,7 +21,7 @@ use crate::container::handshake::Link;
 use crate::container::hooks::{Occasion, Stop};
 use crate::container::id::ContainerId;
 use crate::container::store::{Entry, Store};
-use crate::container::{destruction, hooks, seccomp_cache};
+use crate::container::{destruction, hooks, rdt, seccomp_cache};
 use crate::error::{Doing, Kind, Result, best_effort, failure, kind_of};
 use crate::init::{Departure, Gate, Inherited};
 use crate::plan::{Plan, RootSwitch};
@@ -31,6 +33,7 @@ use crate::sys::{self, Call};
 
 pub use console::Terminal;
 use foreground::Signals;
+use net_devices::NetDevices;
 
 /// A container to be made.
 #[derive(Debug)]
@@ -90,11 +93,13 @@ pub fn launch(mut order: Order<'_>) -> Result<Launched> {
     let stub = sys::exe::stub()?;
     let tree = Tree::find()?;
     let proc = Proc::open()?;
-    let record = record(&order, &tree, &proc)?;
+    let rdt =
+        order.plan.intel_rdt.as_ref().map(|_| rdt::Tree::find()).transpose().doing(|| "linux.intelRdt")?;
+    let record = record(&order, &tree, rdt.as_ref(), &proc)?;
 
     let entry = Some(order.store.reserve(order.id)?);
-    let mut made = Made { entry, record, store: order.store, hooks_ran: false };
-    let cgroup = made.begin(&tree, order.plan)?;
+    let mut made = Made { entry, record, store: order.store, hooks_ran: false, devices: None };
+    let cgroup = made.begin(&tree, rdt.as_ref(), order.plan)?;
     sources.bind_cgroup(order.plan, &tree, cgroup.record())?;
     let gate = match order.start {
         Start::AtGate => Gate::Socket(serve::gate(made.entry()?)?),
@@ -118,7 +123,15 @@ pub fn launch(mut order: Order<'_>) -> Result<Launched> {
     let (pid, pidfd) = birth::clone_init(order.plan, &cgroup, inherited)?;
     let born = birth::Unadopted::new(pidfd);
     leave_rootfs()?;
-    let mut host = serve::Host { order: &mut order, proc: &proc, pid, link, pid_file, terminal: None };
+    let mut host = serve::Host {
+        order: &mut order,
+        proc: &proc,
+        pid,
+        link,
+        rdt: rdt.as_ref(),
+        pid_file,
+        terminal: None,
+    };
     let served = host.serve(&mut made, &born);
     // Hooks that have seen the container are to see its end, too.
     made.hooks_ran |= served.as_ref().is_err_and(|error| kind_of(error) == Kind::Hook);
@@ -140,8 +153,12 @@ fn departure(plan: &Plan) -> Departure {
 }
 
 /// What the record says before anything exists.
-fn record(order: &Order<'_>, tree: &Tree, proc: &Proc) -> Result<Record> {
+fn record(order: &Order<'_>, tree: &Tree, rdt: Option<&rdt::Tree>, proc: &Proc) -> Result<Record> {
     let spec = &order.bundle.spec;
+    let rdt = match (rdt, &order.plan.intel_rdt) {
+        (Some(tree), Some(plan)) => Some(tree.intend(plan).doing(|| "linux.intelRdt")?),
+        _ => None,
+    };
     let shared = order.plan.rootfs.switch == RootSwitch::Chroot;
     Ok(Record {
         form: FORM,
@@ -154,6 +171,7 @@ fn record(order: &Order<'_>, tree: &Tree, proc: &Proc) -> Result<Record> {
         boot_id: proc.boot_id()?,
         process: None,
         cgroup: tree.intend(&order.plan.cgroup.path)?,
+        rdt,
         shared_mounts: shared.then(|| order.plan.rootfs.path.clone()),
         exec_cpu_affinity: spec.process().as_ref().and_then(|process| process.exec_cpu_affinity().clone()),
         hooks: LaterHooks {
@@ -175,6 +193,7 @@ struct Made<'a> {
     record: Record,
     store: &'a Store,
     hooks_ran: bool,
+    devices: Option<NetDevices>,
 }
 
 impl Made<'_> {
@@ -184,7 +203,7 @@ impl Made<'_> {
 
     /// The record comes before the first thing that would have to be removed: a `create` that is killed
     /// at any moment leaves what `delete` needs to know.
-    fn begin(&mut self, tree: &Tree, plan: &Plan) -> Result<Cgroup> {
+    fn begin(&mut self, tree: &Tree, rdt: Option<&rdt::Tree>, plan: &Plan) -> Result<Cgroup> {
         self.entry()?.save(&self.record)?;
         let cgroup = match tree.make(self.record.cgroup.clone(), &plan.cgroup) {
             Ok(cgroup) => cgroup,
@@ -203,6 +222,9 @@ impl Made<'_> {
             }
             // Else a `delete` that finds this `create` at work could not end it.
             self.entry()?.save(&self.record)?;
+        }
+        if let (Some(tree), Some(plan), Some(record)) = (rdt, &plan.intel_rdt, &mut self.record.rdt) {
+            tree.make(plan, record).doing(|| "linux.intelRdt")?;
         }
         Ok(cgroup)
     }
@@ -230,6 +252,12 @@ impl Made<'_> {
         Ok(())
     }
 
+    /// What was the host's and is the container's, if there will be one.
+    fn give_devices(&mut self, plan: &Plan, init: Pid) -> Result<()> {
+        self.devices = Some(NetDevices::give(&plan.net_devices, init)?);
+        Ok(())
+    }
+
     /// prestart and createRuntime: in this process's namespaces, with the pid as it is here.
     fn run_hooks(&mut self, plan: &Plan, pid: Pid, init: &birth::Unadopted) -> Result<()> {
         self.hooks_ran = true;
@@ -249,9 +277,21 @@ impl Made<'_> {
         ran.and(asked)
     }
 
+    /// A class of service that was named stays, now that there is a container in it.
+    fn keep_class(&mut self) -> Result<()> {
+        match self.record.rdt.as_mut().and_then(|rdt| rdt.named.take()) {
+            Some(_) => self.entry()?.save(&self.record),
+            None => Ok(()),
+        }
+    }
+
     fn keep(mut self, pid: Pid, born: birth::Unadopted, terminal: Option<OwnedFd>) -> Result<Launched> {
+        self.keep_class()?;
         match (self.entry.take(), born.adopt()) {
             (Some(entry), Some(pidfd)) => {
+                if let Some(devices) = self.devices.take() {
+                    devices.keep();
+                }
                 Ok(Launched { pid, pidfd, terminal, entry, record: self.record.clone() })
             }
             _ => Err(failure(Kind::System, "the container has been removed")),
@@ -261,6 +301,8 @@ impl Made<'_> {
 
 impl Drop for Made<'_> {
     fn drop(&mut self) {
+        // Before the namespace that they are in goes.
+        drop(self.devices.take());
         let Some(entry) = self.entry.take() else { return };
         let mut record = self.record.clone();
         if !self.hooks_ran {

@@ -12,6 +12,7 @@ use super::birth::Unadopted;
 use super::{Made, Order, Start, scheduling};
 use crate::container::handshake::{Done, Link, Message};
 use crate::container::process::never_executed;
+use crate::container::rdt;
 use crate::container::store::{Entry, GATE};
 use crate::error::{Doing, Kind, Result, errno_of, failure};
 use crate::proc::Proc;
@@ -24,6 +25,7 @@ pub(super) struct Host<'a, 'o> {
     pub(super) proc: &'a Proc,
     pub(super) pid: Pid,
     pub(super) link: Link,
+    pub(super) rdt: Option<&'a rdt::Tree>,
     pub(super) pid_file: Option<PathBuf>,
     pub(super) terminal: Option<OwnedFd>,
 }
@@ -32,6 +34,7 @@ impl Host<'_, '_> {
     /// Answers until init closes the link: it waits at its gate then, or has become its program.
     pub(super) fn serve(&mut self, made: &mut Made<'_>, init: &Unadopted) -> Result<()> {
         self.adjust_oom_score()?;
+        self.enter_rdt(made)?;
         let mut ready = false;
         while let Some((message, fd)) = self.link.receive_with_fd::<Message>()? {
             ready |= message == Message::Ready;
@@ -69,11 +72,12 @@ impl Host<'_, '_> {
         match message {
             Message::MapIds => self.map_ids(),
             Message::RunHostHooks => made.run_hooks(self.order.plan, self.pid, init),
+            Message::MoveNetDevices => made.give_devices(self.order.plan, self.pid),
             Message::OfferTerminal => self.take_terminal(fd),
             Message::SetScheduling => self.set_scheduling(),
             Message::Ready => self.record(made),
             Message::Failed(report) => Err(report.into()),
-            Message::Born(_) => Err(failure(Kind::System, "init was born twice")),
+            Message::Born(_) | Message::Opened => Err(failure(Kind::System, "a helper's words from init")),
         }
     }
 
@@ -95,6 +99,16 @@ impl Host<'_, '_> {
     fn set_scheduling(&self) -> Result<()> {
         let process = self.order.plan.process.as_ref();
         process.map_or(Ok(()), |process| scheduling::set(self.pid, &process.scheduling)).doing(|| "process")
+    }
+
+    /// config-linux.md, "IntelRdt": before there is a program that could start others.
+    fn enter_rdt(&self, made: &Made<'_>) -> Result<()> {
+        match (self.rdt, &self.order.plan.intel_rdt, &made.record.rdt) {
+            (Some(tree), Some(plan), Some(record)) => {
+                tree.enter(plan, record, self.pid).doing(|| "linux.intelRdt")
+            }
+            _ => Ok(()),
+        }
     }
 
     /// user_namespaces(7); and hard limits, which a process in such a namespace can't raise.

@@ -4,10 +4,12 @@
 pub mod capabilities;
 pub mod devices;
 pub mod hooks;
+pub mod intel_rdt;
 pub mod label;
 pub mod memory_policy;
 pub mod mounts;
 pub mod namespaces;
+pub mod net_devices;
 pub mod numbers;
 pub mod options;
 pub mod personality;
@@ -35,6 +37,9 @@ pub struct HostFacts {
     pub apparmor: bool,
     /// Whether the kernel runs SELinux; may be false where no label is asked for.
     pub selinux: bool,
+    /// CLONE_NEW* bits of those among `linux.namespaces` that are joined and are the runtime's own: what is changed
+    /// in them is the host's. Only found out where something would be.
+    pub runtimes_own: u64,
 }
 
 /// What the command line asks for.
@@ -59,6 +64,10 @@ pub struct Plan {
     pub hostname: Option<String>,
     /// For the new UTS namespace.
     pub domainname: Option<String>,
+    /// Moved into its network namespace, by their names on the host.
+    pub net_devices: Vec<net_devices::NetDevice>,
+    /// Its class of service.
+    pub intel_rdt: Option<intel_rdt::IntelRdt>,
     /// In the configuration's alphabetical order.
     pub sysctls: Vec<sysctl::Sysctl>,
     /// The name of the new session keyring, if it gets one.
@@ -141,7 +150,9 @@ pub fn compile(bundle: &Bundle, id: &str, facts: HostFacts, wishes: Wishes) -> R
         rootfs,
         hostname,
         domainname,
-        sysctls: sysctl::plan(linux, &namespaces).doing(|| "linux.sysctl")?,
+        net_devices: net_devices::plan(linux, &namespaces, facts)?,
+        intel_rdt: intel_rdt::plan(linux, id)?,
+        sysctls: sysctl::plan(linux, &namespaces, facts).doing(|| "linux.sysctl")?,
         keyring: (!wishes.no_new_keyring).then(|| format!("_ses.{id}")),
         memory_policy: linux.memory_policy().as_ref().map(memory_policy::plan).transpose()?,
         personality: linux.personality().as_ref().map(personality::plan).transpose()?,
@@ -168,11 +179,7 @@ impl DefaultEmpty for Linux {
 
 /// A property that would be ignored is worse than one that is refused.
 fn refuse_what_is_not_there_yet(linux: &Linux) -> Result<()> {
-    let later = [
-        ("netDevices", linux.net_devices().as_ref().is_some_and(|d| !d.is_empty())),
-        ("intelRdt", linux.intel_rdt().is_some()),
-        ("mountLabel", linux.mount_label().as_ref().is_some_and(|l| !l.is_empty())),
-    ];
+    let later = [("mountLabel", linux.mount_label().as_ref().is_some_and(|l| !l.is_empty()))];
     match later.iter().find(|(_, asked_for)| *asked_for) {
         Some((name, _)) => Err(unsupported(format!("linux.{name} is not supported yet"))),
         None => Ok(()),

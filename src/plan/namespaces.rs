@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use super::HostFacts;
 use crate::error::{Doing, Result, invalid};
 use crate::spec::oci::{Linux, LinuxIdMapping, LinuxNamespaceType, LinuxTimeOffset};
 
@@ -68,6 +69,19 @@ impl Namespaces {
     /// Whether the container has one of its own, new or joined; else it has the runtime's.
     pub fn has(&self, kind: LinuxNamespaceType) -> bool {
         self.makes(kind) || self.joins(kind)
+    }
+
+    /// That what is changed in the namespace of this type is not the host's.
+    pub fn own(&self, kind: LinuxNamespaceType, facts: HostFacts) -> Result<()> {
+        // The specification's word; what it displays as is the kernel's.
+        let name = format!("{kind:?}").to_lowercase();
+        match (self.has(kind), facts.runtimes_own & bit(kind) != 0) {
+            (false, _) => Err(invalid(format!("needs a {name} namespace in linux.namespaces"))),
+            (true, true) => {
+                Err(invalid(format!("the {name} namespace in linux.namespaces is the runtime's own")))
+            }
+            (true, false) => Ok(()),
+        }
     }
 
     /// Whether a helper has to join first and clone then: a pid namespace takes in children only, and

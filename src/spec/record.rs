@@ -36,6 +36,9 @@ pub struct Record {
     pub process: Option<ProcessId>,
     /// Where its cgroup is.
     pub cgroup: CgroupRecord,
+    /// What it has of resctrl.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rdt: Option<RdtRecord>,
     /// The rootfs, where the container's mounts are in the runtime's own mount namespace and have to be
     /// taken away in the end.
     pub shared_mounts: Option<PathBuf>,
@@ -71,6 +74,17 @@ pub struct CgroupRecord {
     pub made: usize,
     /// It was there before, and nobody in it: what is in it now is the container's all the same.
     pub taken: bool,
+}
+
+/// What `create` has made in the resctrl file system, relative to its root.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RdtRecord {
+    /// The container's own class of service, which goes with it.
+    pub own: Option<String>,
+    /// A class of service that was named and missing. It stays once the container is created.
+    pub named: Option<String>,
+    /// The container's monitoring group.
+    pub monitor: Option<PathBuf>,
 }
 
 /// config.md, "POSIX-platform Hooks".

@@ -1,6 +1,6 @@
-//! The one thing a new network namespace needs before there is networking: its loopback device up.
+//! What init and host need of networking: the loopback device of a new namespace up, and a socket to rtnetlink(7).
 
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
@@ -19,4 +19,27 @@ pub fn loopback_up() -> Result<(), SysError> {
     // SAFETY: SIOCSIFFLAGS reads one ifreq, which outlives the call.
     let rc = unsafe { libc::ioctl(control.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) };
     Errno::result(rc).map(drop).call(|| r#"ioctl(SIOCSIFFLAGS, "lo", IFF_UP)"#)
+}
+
+/// A NETLINK_ROUTE socket of this process's network namespace: rtnetlink(7). Errors come with a sentence
+/// (NETLINK_EXT_ACK) and without the request (NETLINK_CAP_ACK), both since Linux 4.12.
+pub fn route_socket() -> Result<OwnedFd, SysError> {
+    let socket = socket(
+        AddressFamily::Netlink,
+        SockType::Raw,
+        SockFlag::SOCK_CLOEXEC,
+        nix::sys::socket::SockProtocol::NetlinkRoute,
+    )
+    .call(|| "socket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE)")?;
+    for option in [libc::NETLINK_EXT_ACK, libc::NETLINK_CAP_ACK] {
+        let yes: libc::c_int = 1;
+        #[expect(clippy::cast_possible_truncation, reason = "the size of an int")]
+        let size = size_of_val(&yes) as libc::socklen_t;
+        // SAFETY: the pointer and the size describe `yes`, which outlives the call.
+        let rc = unsafe {
+            libc::setsockopt(socket.as_raw_fd(), libc::SOL_NETLINK, option, (&raw const yes).cast(), size)
+        };
+        Errno::result(rc).call(|| format!("setsockopt(SOL_NETLINK, {option})"))?;
+    }
+    Ok(socket)
 }

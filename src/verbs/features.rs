@@ -175,15 +175,28 @@ mod tests {
     }
 
     #[test]
+    fn network_devices_and_classes_of_service_are_said_to_be_there_and_are_planned() {
+        let network = json!([{ "type": "network" }]);
+        let plan =
+            compiled(json!({ "linux": { "netDevices": { "eth0": {} }, "namespaces": network } })).unwrap();
+        assert_eq!(plan.net_devices.len(), 1);
+        let rdt = json!({ "closID": "gold", "schemata": ["L3:0=f"], "enableMonitoring": true });
+        let rdt = compiled(json!({ "linux": { "intelRdt": rdt } })).unwrap().intel_rdt.unwrap();
+        assert!(!rdt.schemata.is_empty() && rdt.monitor.is_some());
+        for feature in ["netDevices/enabled", "intelRdt/enabled", "intelRdt/schemata", "intelRdt/monitoring"]
+        {
+            assert_eq!(features().pointer(&format!("/linux/{feature}")).unwrap(), true, "{feature}");
+        }
+    }
+
+    #[test]
     fn what_is_said_to_be_missing_is_refused() {
         let id_mapped = json!([{ "destination": "/m", "source": "/m", "options": ["bind", "idmap"] }]);
         for (feature, config) in [
             ("cgroup/systemd", json!({ "linux": { "cgroupsPath": "system.slice:c:x" } })),
             ("cgroup/systemdUser", json!({ "linux": { "cgroupsPath": "user.slice:c:x" } })),
             ("cgroup/rdma", json!({ "linux": { "resources": { "rdma": { "mlx5": { "hcaHandles": 1 } } } } })),
-            ("intelRdt/enabled", json!({ "linux": { "intelRdt": { "closID": "x" } } })),
             ("mountExtensions/idmap/enabled", json!({ "mounts": id_mapped })),
-            ("netDevices/enabled", json!({ "linux": { "netDevices": { "eth0": {} } } })),
         ] {
             assert_eq!(features().pointer(&format!("/linux/{feature}")).unwrap(), false, "{feature}");
             let error = compiled(config).err().unwrap();

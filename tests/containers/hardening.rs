@@ -10,7 +10,7 @@ use crate::support::bundle::{add_mount, add_user_namespace, set_capabilities, se
 use crate::support::canary::Canary;
 use crate::support::mountinfo::{mount_at, mounts};
 use crate::support::{
-    Bundle, Case, case, eventually, host_command, link, read, runtime, runtime_digest, write,
+    Bundle, Case, case, eventually, host_command, installed, link, need, read, runtime, runtime_digest, write,
 };
 
 fn mask(config: &mut Value, paths: &[&str]) {
@@ -57,6 +57,145 @@ fn thousands_of_masked_directories_share_one_file_system() {
     let lines = case.run(&b).ok().lines();
     assert!(lines[..4].iter().all(|device| *device == lines[0]), "{lines:?}");
     assert_eq!(lines[4], "500");
+}
+
+#[test]
+fn ten_thousand_masked_and_readonly_paths_all_hold() {
+    const MANY: usize = 5000;
+    let case = case!();
+    let script = "cat /m/*/file | wc -c; ls /d/* | grep -c file; \
+        for n in 0 17 4999; do echo x 2>/dev/null >/r/$n/file || echo read-only; done; grep -c ' /[mdr]/' /proc/self/mountinfo";
+    let b = case.script(script, |config| {
+        let masked = (0..MANY).map(|n| if n % 2 == 0 { format!("/m/{n}/file") } else { format!("/d/{n}") });
+        config["linux"]["maskedPaths"] = json!(masked.collect::<Vec<_>>());
+        config["linux"]["readonlyPaths"] = json!((0..MANY).map(|n| format!("/r/{n}")).collect::<Vec<_>>());
+    });
+    for n in 0..MANY {
+        let place = if n % 2 == 0 { "m" } else { "d" };
+        b.put(&format!("{place}/{n}/file"), "x\n", 0o644);
+        b.put(&format!("r/{n}/file"), "x\n", 0o666);
+    }
+    case.run(&b).prints("0\n0\nread-only\nread-only\nread-only\n10000\n");
+}
+
+#[test]
+fn each_masked_or_readonly_path_takes_as_much_work_as_the_first() {
+    let case = case!();
+    need!(installed("strace"), "strace is not installed");
+    let calls = |paths: usize| {
+        let b = case.script("true", |config| {
+            let named = |dir: &str| (0..paths).map(|n| format!("/{dir}/{n}")).collect::<Vec<_>>();
+            config["linux"]["maskedPaths"] = json!(named("m"));
+            config["linux"]["readonlyPaths"] = json!(named("r"));
+        });
+        for n in 0..paths {
+            b.put(&format!("m/{n}"), "", 0o644);
+            b.put(&format!("r/{n}"), "", 0o644);
+        }
+        let log = case.path(&format!("trace-{paths}"));
+        let line = [
+            "strace",
+            "-f",
+            "-qq",
+            "-e",
+            "trace=openat2,open_tree,mount_setattr,move_mount,fstat,newfstatat,close",
+            "-o",
+            log.to_str().unwrap(),
+        ];
+        case.call_through(&line, ["run", "-b", b.path(), &b.id]).finish().ok();
+        read(&log).lines().filter(|line| line.contains('(') && !line.contains("resumed>")).count()
+    };
+    let [few, more, many] = [20, 40, 80].map(calls);
+    let (first, second) = (more - few, many - more);
+    // Twice as many more, and two calls for chance.
+    assert!(second <= 2 * first + 2 && first >= 20, "{few}, {more}, {many}");
+}
+
+#[test]
+fn paths_are_masked_and_made_readonly_whatever_is_there() {
+    let case = case!();
+    let script = "cat /file /link /etc/deep/file; ls /dir /dir/nested /mounted; \
+        for f in /ro/file /ro/mounted/file /ro-link/file /ro-file; do (echo x >>$f) 2>/dev/null || echo $f; done; \
+        echo x >/beside && cat /beside";
+    let b = case.script(script, |config| {
+        add_mount(config, "/mounted", "tmpfs", "tmpfs", &[]);
+        add_mount(config, "/ro/mounted", "tmpfs", "tmpfs", &[]);
+        // Twice, in another spelling, inside of what is masked already, behind links, on mounts, not there.
+        mask(
+            config,
+            &[
+                "/file",
+                "/dir",
+                "/dir",
+                "/dir/./",
+                "/dir/nested",
+                "/link",
+                "/mounted",
+                "/etc/deep/file",
+                "/no/such",
+                "/file/below",
+            ],
+        );
+        let readonly =
+            ["/ro", "/ro/mounted", "/ro", "/ro-file", "/ro-file", "/ro-link", "/no/such", "/ro-file/below"];
+        config["linux"]["readonlyPaths"] = json!(readonly);
+    });
+    for file in ["file", "dir/nested/file", "target", "etc/deep/file", "ro/file", "behind/file", "ro-file"] {
+        b.put(file, "secret\n", 0o666);
+    }
+    link("/target", &b.rootfs("link"));
+    link("behind", &b.rootfs("ro-link"));
+    let done = case.run(&b);
+    assert!(!done.stdout().contains("secret"), "{done}");
+    assert!(done.stdout().ends_with("/ro/file\n/ro/mounted/file\n/ro-link/file\n/ro-file\nx\n"), "{done}");
+}
+
+#[test]
+fn a_sysctl_of_a_joined_namespace_is_set_unless_that_is_the_hosts() {
+    let case = case!();
+    let other = case.host(["unshare", "-n", "sleep", "1000"]).spawn();
+    let comm = format!("/proc/{}/comm", other.pid());
+    eventually("the namespace is there", || read(&comm) == "sleep\n");
+    let set = |path: &str| {
+        case.sh("cat /proc/sys/net/ipv4/ip_default_ttl", |config| {
+            set_namespace(config, "network", Some(json!({ "type": "network", "path": path })));
+            config["linux"]["sysctl"] = json!({ "net.ipv4.ip_default_ttl": "77" });
+        })
+    };
+    set(&format!("/proc/{}/ns/net", other.pid())).prints("77\n");
+    for own in ["/proc/self/ns/net".to_owned(), format!("/proc/{}/ns/net", std::process::id())] {
+        set(&own).fails(&["linux.sysctl", "net.ipv4.ip_default_ttl", "the runtime's own"]);
+    }
+    assert_ne!(read("/proc/sys/net/ipv4/ip_default_ttl"), "77\n");
+}
+
+#[test]
+fn a_sysctl_of_the_user_and_the_pid_namespace_is_the_containers() {
+    let case = case!();
+    let before = read("/proc/sys/user/max_ipc_namespaces");
+    let b = case.script(
+        "cat /proc/sys/user/max_ipc_namespaces; echo $(cat /proc/sys/kernel/ns_last_pid)",
+        |config| {
+            add_user_namespace(config, 100_000);
+            config["linux"]["sysctl"] = json!({ "user.max_ipc_namespaces": "7" });
+        },
+    );
+    b.chown(100_000);
+    let done = case.run(&b).ok();
+    assert!(done.stdout().starts_with("7\n"), "{done}");
+    assert_eq!(read("/proc/sys/user/max_ipc_namespaces"), before);
+}
+
+#[test]
+fn a_class_of_service_needs_resctrl() {
+    let case = case!();
+    need!(!read("/proc/self/mountinfo").contains(" - resctrl "), "resctrl is mounted");
+    for rdt in [json!({}), json!({ "closID": "/" }), json!({ "closID": "gold", "schemata": ["L3:0=f"] })] {
+        let b = case.script("true", |config| config["linux"]["intelRdt"] = rdt);
+        case.create(&b).fails(&["linux.intelRdt: no resctrl file system is mounted", "mount -t resctrl"]);
+    }
+    let b = case.script("true", |config| config["linux"]["intelRdt"] = json!({ "closID": "a/b" }));
+    case.create(&b).fails(&["linux.intelRdt: closID"]);
 }
 
 #[test]

@@ -6,9 +6,6 @@
 
 // Says to clippy that these are tests, so that they may panic.
 #[cfg(test)]
-mod support;
-
-#[cfg(test)]
 mod attributes;
 #[cfg(test)]
 mod bad_input;
@@ -33,11 +30,15 @@ mod mounts;
 #[cfg(test)]
 mod namespaces;
 #[cfg(test)]
+mod net_devices;
+#[cfg(test)]
 mod ownership;
 #[cfg(test)]
 mod process;
 #[cfg(test)]
 mod seccomp;
+#[cfg(test)]
+mod support;
 #[cfg(test)]
 mod syscalls;
 #[cfg(test)]

@@ -16,6 +16,7 @@ use nix::unistd::Pid;
 
 use crate::error::{Doing, Kind, Result, failure};
 use crate::plan::resources::CgroupPlan;
+use crate::proc;
 use crate::spec::record::CgroupRecord;
 use crate::sys::fs::{self, Lookup, OFlag};
 use crate::sys::mount::{self, Depth};
@@ -44,7 +45,7 @@ impl Tree {
     /// Finds the tree at its usual places, else in this process's mounts.
     pub fn find() -> Result<Self> {
         let usual = USUAL.iter().find_map(|path| Self::at(Path::new(path)));
-        usual.or_else(|| mounted().and_then(|path| Self::at(&path))).ok_or_else(|| {
+        usual.or_else(|| proc::mounted("cgroup2").and_then(|path| Self::at(&path))).ok_or_else(|| {
             let text = "no cgroup2 file system is mounted; mount one at /sys/fs/cgroup (boot with systemd.unified_cgroup_hierarchy=1)";
             failure(Kind::Unsupported, text)
         })
@@ -156,18 +157,6 @@ fn explain_mkdir(error: SysError) -> anyhow::Error {
         _ => "",
     };
     SysError { call: format!("{}{hint}", error.call), ..error }.into()
-}
-
-/// proc_pid_mountinfo(5): the first mount of type cgroup2.
-fn mounted() -> Option<PathBuf> {
-    let file = fs::open("/proc/self/mountinfo", OFlag::O_RDONLY).ok()?;
-    let text = fs::read_all(file, 64 << 20).ok()?;
-    let line = |line: &str| {
-        let (left, right) = line.split_once(" - ")?;
-        let at = left.split(' ').nth(4)?;
-        right.starts_with("cgroup2 ").then(|| PathBuf::from(at.replace("\\040", " ")))
-    };
-    String::from_utf8_lossy(&text).lines().find_map(line)
 }
 
 impl Cgroup {

@@ -14,7 +14,10 @@ pub(super) fn entry(data: &[u8]) {
         Err(error) => return says_something(&error),
     };
     let bundle = Bundle { dir: "/bundle".into(), spec };
-    for facts in [HostFacts::default(), HostFacts { euid: 1000, apparmor: true, selinux: true }] {
+    for facts in [
+        HostFacts::default(),
+        HostFacts { euid: 1000, apparmor: true, selinux: true, ..HostFacts::default() },
+    ] {
         let compile = || -> Result<Plan> { plan::compile(&bundle, "fuzz", facts, Wishes::default()) };
         match (compile(), compile()) {
             (Ok(plan), Ok(again)) => {

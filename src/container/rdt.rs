@@ -1,0 +1,233 @@
+//! The container's class of service: config-linux.md, "IntelRdt", in the resctrl file system of the kernel's
+//! resctrl.rst. Without `linux.intelRdt` nothing here is called.
+//!
+//! Every file is reached below the file system's root by descriptor, as in [`super::cgroup`].
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use nix::sys::stat::{Mode, mkdirat};
+use nix::unistd::{Pid, UnlinkatFlags, unlinkat};
+
+use crate::error::{Doing, Kind, Result, best_effort, failure, invalid};
+use crate::plan::intel_rdt::{Group, IntelRdt};
+use crate::proc;
+use crate::spec::record::RdtRecord;
+use crate::sys::fs::{self, Lookup, OFlag};
+use crate::sys::{Call, Errno};
+
+/// The host's resctrl file system.
+#[derive(Debug)]
+pub struct Tree {
+    root: OwnedFd,
+    mounted_at: PathBuf,
+}
+
+impl Tree {
+    /// Finds it in this process's mounts.
+    pub fn find() -> Result<Self> {
+        Self::mounted()?.ok_or_else(|| {
+            let text = "no resctrl file system is mounted; if the processor and the kernel have it \
+                        (CONFIG_X86_CPU_RESCTRL), mount it: mount -t resctrl resctrl /sys/fs/resctrl";
+            failure(Kind::Unsupported, text)
+        })
+    }
+
+    fn mounted() -> Result<Option<Self>> {
+        let Some(mounted_at) = proc::mounted("resctrl") else { return Ok(None) };
+        let root = fs::open(&mounted_at, OFlag::O_PATH | OFlag::O_DIRECTORY)?;
+        Ok(Some(Self { root, mounted_at }))
+    }
+
+    /// What [`Self::make`] will make: for the record that precedes it. A group that the container can't have is an
+    /// error while there is nothing to undo.
+    pub fn intend(&self, plan: &IntelRdt) -> Result<RdtRecord> {
+        let mut record = RdtRecord { own: None, named: None, monitor: None };
+        match &plan.group {
+            Group::Default => {}
+            Group::Own(id) if self.has(id)? => {
+                return Err(failure(Kind::Exists, format!("{:?} is there already", self.shown(id))));
+            }
+            Group::Own(id) => record.own = Some(id.clone()),
+            Group::Named(name) if self.has(name)? => {}
+            Group::Named(name) if plan.sets_limits() => record.named = Some(name.clone()),
+            Group::Named(name) => {
+                let text = format!(
+                    "closID: {:?} is not there, and there is no schema to make it with",
+                    self.shown(name)
+                );
+                return Err(invalid(text));
+            }
+        }
+        if let Some(id) = &plan.monitor {
+            let monitor = directory(&plan.group).join("mon_groups").join(id);
+            if self.has(&monitor)? {
+                return Err(failure(Kind::Exists, format!("{:?} is there already", self.shown(&monitor))));
+            }
+            record.monitor = Some(monitor);
+        }
+        Ok(record)
+    }
+
+    /// Makes the groups, and gives them their limits. What somebody else has made meanwhile is taken out of the
+    /// record.
+    pub fn make(&self, plan: &IntelRdt, record: &mut RdtRecord) -> Result<()> {
+        let group = directory(&plan.group);
+        let is_new = record.own.is_some() || record.named.is_some();
+        if is_new {
+            self.make_dir(group)
+                .inspect_err(|_| *record = RdtRecord { own: None, named: None, ..record.clone() })?;
+        }
+        self.limit(plan, is_new).doing(|| format!("{:?}", self.shown(group.join("schemata"))))?;
+        if let Some(monitor) = record.monitor.clone() {
+            let made = self.make_dir(&monitor).inspect_err(|_| record.monitor = None);
+            made.doing(|| "enableMonitoring")?;
+        }
+        Ok(())
+    }
+
+    fn limit(&self, plan: &IntelRdt, is_new: bool) -> Result<()> {
+        if !plan.sets_limits() {
+            return Ok(());
+        }
+        let path = directory(&plan.group).join("schemata");
+        if !is_new {
+            let there = fs::read_all(self.open(&path, OFlag::O_RDONLY)?, 1 << 20)?;
+            check(&String::from_utf8_lossy(&there), &plan.limits)?;
+        }
+        let mut file = std::fs::File::from(self.open(&path, OFlag::O_WRONLY)?);
+        // Each in a write of its own: within one the kernel takes a domain once only, and the last one has to win.
+        let schemata = plan.schemata.join("\n");
+        for value in plan.limits.iter().chain((!schemata.is_empty()).then_some(&schemata)) {
+            let written = file.write_all(format!("{value}\n").as_bytes()).map_err(|e| fs::errno_of(&e));
+            written.call(|| format!("write({value:?})")).doing(|| self.explanation())?;
+        }
+        Ok(())
+    }
+
+    /// Puts a process into the groups; what it starts is in them, too.
+    pub fn enter(&self, plan: &IntelRdt, record: &RdtRecord, pid: Pid) -> Result<()> {
+        // The class first: its monitoring groups take none but its own.
+        let group = Some(directory(&plan.group)).into_iter();
+        for group in group.chain(record.monitor.as_deref()) {
+            let tasks = group.join("tasks");
+            let write = || -> Result<()> {
+                let file = self.open(&tasks, OFlag::O_WRONLY)?;
+                fs::write_all(file, pid.to_string().as_bytes()).map_err(Into::into)
+            };
+            write().doing(|| format!("{:?}", self.shown(&tasks)))?;
+        }
+        Ok(())
+    }
+
+    /// The kernel's sentence about the last thing that it refused.
+    fn explanation(&self) -> String {
+        let status = self.open(Path::new("info/last_cmd_status"), OFlag::O_RDONLY);
+        let text = status.and_then(|file| Ok(fs::read_all(file, 4096)?)).unwrap_or_default();
+        let text = String::from_utf8_lossy(text.trim_ascii()).into_owned();
+        if text.is_empty() || text == "ok" { "refused".to_owned() } else { text }
+    }
+
+    fn shown(&self, path: impl AsRef<Path>) -> PathBuf {
+        self.mounted_at.join(path)
+    }
+
+    fn open(&self, path: &Path, flags: OFlag) -> Result<OwnedFd> {
+        fs::openat2(&self.root, path, flags, 0, Lookup::Strict)
+            .call(|| format!("openat2({:?}, {flags:?})", self.shown(path)))
+            .map_err(Into::into)
+    }
+
+    fn has(&self, path: impl AsRef<Path>) -> Result<bool> {
+        match fs::openat2(&self.root, path.as_ref(), OFlag::O_PATH | OFlag::O_DIRECTORY, 0, Lookup::Strict) {
+            Err(Errno::ENOENT) => Ok(false),
+            opened => Ok(opened.map(|_| true).call(|| format!("openat2({:?})", self.shown(path)))?),
+        }
+    }
+
+    fn make_dir(&self, path: &Path) -> Result<()> {
+        let made = mkdirat(&self.root, path, Mode::from_bits_truncate(0o755));
+        made.call(|| format!("mkdirat({:?})", self.shown(path))).doing(|| self.explanation())
+    }
+
+    fn remove_dir(&self, path: &Path) -> Result<()> {
+        match unlinkat(&self.root, path, UnlinkatFlags::RemoveDir) {
+            Err(Errno::ENOENT) => Ok(()),
+            done => Ok(done.call(|| format!("rmdir({:?})", self.shown(path)))?),
+        }
+    }
+
+    /// Removes what the record says. A class that has a name of its own goes only while nobody is in it.
+    fn remove(&self, record: &RdtRecord) -> Result<()> {
+        if let Some(monitor) = &record.monitor {
+            self.remove_dir(monitor)?;
+        }
+        if let Some(own) = &record.own {
+            self.remove_dir(Path::new(own))?;
+        }
+        if let Some(named) = &record.named {
+            if self.is_unused(named) {
+                best_effort("remove a class of service", self.remove_dir(Path::new(named)));
+            }
+        }
+        Ok(())
+    }
+
+    /// The kernel would remove a class with processes in it, and put these into the default one.
+    fn is_unused(&self, class: &str) -> bool {
+        let tasks = self.open(&Path::new(class).join("tasks"), OFlag::O_RDONLY);
+        tasks.and_then(|file| Ok(fs::read_all(file, 16 << 20)?)).is_ok_and(|tasks| tasks.is_empty())
+    }
+}
+
+/// Removes what `create` has made; if the file system is not mounted any more, neither is that there.
+pub fn remove(record: &RdtRecord) -> Result<()> {
+    Tree::mounted()?.map_or(Ok(()), |tree| tree.remove(record)).doing(|| "linux.intelRdt")
+}
+
+/// Below the root of resctrl.
+fn directory(group: &Group) -> &Path {
+    match group {
+        Group::Default => Path::new(""),
+        Group::Named(name) | Group::Own(name) => Path::new(name),
+    }
+}
+
+/// A schema that is not what the group has is an error: others are in it, too.
+fn check(there: &str, wanted: &[String]) -> Result<()> {
+    let there: BTreeMap<_, _> = there.lines().flat_map(parse).collect();
+    for (key, value) in wanted.iter().flat_map(|line| parse(line)) {
+        match there.get(&key) {
+            Some(current) if *current == value => {}
+            current => {
+                let (resource, domain) = key;
+                let current = current.map_or("nothing", String::as_str);
+                return Err(invalid(format!(
+                    "it is there already, with {current} and not {value} for {resource}:{domain}"
+                )));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// `L3:0=7ff;1=0ff` as the values of (L3, 0) and (L3, 1), without the zeros that the kernel pads with.
+fn parse(line: &str) -> Vec<((String, String), String)> {
+    let plain = |text: &str| match text.trim().trim_start_matches('0') {
+        "" => "0".to_owned(),
+        digits => digits.to_ascii_lowercase(),
+    };
+    let (resource, domains) = line.split_once(':').unwrap_or((line, ""));
+    let domains = domains.split(';').filter(|domain| !domain.trim().is_empty());
+    domains
+        .map(|domain| {
+            let (id, value) = domain.split_once('=').unwrap_or((domain, ""));
+            ((resource.trim().to_owned(), plain(id)), plain(value))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;
