@@ -15,6 +15,8 @@
 //!  |------------------------------->|   scheduler and I/O priority
 //!  |  Ready                         |
 //!  |------------------------------->|   the record is complete
+//!  |  OfferListener                 |
+//!  |------------------------------->|   taken as soon as it is there, sent to the agent
 //!  |  closes the link, waits at its gate (create), or Go (run)
 //!  |------------------------------->|
 //! ```
@@ -53,6 +55,9 @@ pub enum Message {
     SetScheduling,
     /// Everything that `create` has to do in the container is done.
     Ready,
+    /// Send the listener of my filter to the agent. It is about to be my descriptor of this number: it comes
+    /// with the filter, and the filter may leave even the call that would say so to the agent.
+    OfferListener(u32),
     /// It can't be done, and init is ending.
     Failed(Report),
 }

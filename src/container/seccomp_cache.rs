@@ -48,7 +48,10 @@ impl Key {
         let version = libseccomp::ScmpVersion::current().doing(|| "libseccomp's version")?;
         let mut text =
             format!("{} {} {version:?}\n", env!("CARGO_PKG_VERSION"), std::env::consts::ARCH).into_bytes();
-        serde_json::to_writer(&mut text, &plan.profile)?;
+        // Neither flags nor agent are in the program, and an agent may be every container's own.
+        let mut profile = plan.profile.clone();
+        profile.set_flags(None).set_listener_path(None).set_listener_metadata(None);
+        serde_json::to_writer(&mut text, &profile)?;
         text.push(b'\n');
         let file = format!("{:016x}", hash(&text));
         Ok(Self { text, file })

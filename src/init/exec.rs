@@ -7,7 +7,7 @@ use nix::sys::socket::{SockFlag, accept4};
 
 use super::program::Program;
 use super::{Departure, Gate, Inherited, identity, run_hooks};
-use crate::container::handshake::{Go, Link, Report};
+use crate::container::handshake::{Go, Link, Message, Report};
 use crate::error::{Doing, Kind, Result, failure};
 use crate::plan::capabilities::CapabilitySets;
 use crate::spec::oci::ContainerState;
@@ -22,14 +22,14 @@ pub(super) fn when_started(
     program: Program,
 ) -> Result<Infallible> {
     let if_no_program = program.if_no_program();
-    let calls = last_calls(given, sets, program)?;
     if given.departure != Departure::Late {
-        return from_here(given, calls);
+        return from_here(given, sets, program);
     }
+    let calls = last_calls(given, sets, program)?;
     sys::process::on_broken_pipe(BrokenPipe::Kills);
     let link = given.link.take().ok_or_else(|| failure(Kind::System, "nobody is listening"))?;
-    let gate = match &given.gate {
-        Gate::Socket(gate) => Some(gate.try_clone()?),
+    let gate = match std::mem::replace(&mut given.gate, Gate::Open) {
+        Gate::Socket(gate) => Some(gate),
         Gate::Open => None,
     };
     let waiting = Waiting { link: link.into_fd(), gate, first: 3 + given.preserved };
@@ -43,13 +43,17 @@ pub(super) fn when_started(
 }
 
 /// With hooks to run in between, or on a machine without the loop: this process has left its file already.
-fn from_here(given: &mut Inherited<'_>, calls: LastCalls) -> Result<Infallible> {
+fn from_here(given: &mut Inherited<'_>, sets: CapabilitySets, program: Program) -> Result<Infallible> {
+    if let Gate::Socket(gate) = &given.gate {
+        // It may wait for long, and be seen: what it has had from the host it needs no more.
+        crate::log::leave_file();
+        sys::process::close_all_but(3 + given.preserved, &[gate.as_fd(), given.link()?.fd()])?;
+    }
+    let mut calls = last_calls(given, sets, program)?;
+    calls.begin()?;
     if let Gate::Socket(gate) = &given.gate {
         // Its end tells the host that the container is created.
         given.link = None;
-        // It may wait for long, and be seen: what it has had from the host it needs no more.
-        crate::log::leave_file();
-        sys::process::close_all_but(3 + given.preserved, &[gate.as_fd()])?;
         given.link = Some(wait_at(gate)?);
     }
     run_hooks(given, "startContainer", ContainerState::Created)?;
@@ -76,10 +80,28 @@ fn last_calls(given: &Inherited<'_>, sets: CapabilitySets, program: Program) -> 
     let Some(process) = &given.plan.process else {
         return Ok(calls);
     };
+    let is_listened_to = given.plan.seccomp.as_ref().is_some_and(|seccomp| seccomp.listener.is_some());
     let filter_needs_more = identity::filter_needs_more(given);
+    let confine = |calls: &mut LastCalls| -> Result<()> {
+        calls.umask(process.umask.unwrap_or(given.umask));
+        // All that this process has opened is closed by execve; this is the last sweep, for what it has not.
+        calls.cloexec_from(3 + given.preserved);
+        match is_listened_to {
+            true => load_listened(given, calls)?,
+            false => load(given, calls)?,
+        }
+        if filter_needs_more {
+            calls.set_capabilities(sets.effective, sets.permitted, sets.inheritable);
+        }
+        Ok(())
+    };
     if !filter_needs_more {
         // Nothing that was kept to leave the program's file is held while it waits.
         calls.set_capabilities(sets.effective, sets.permitted, sets.inheritable);
+    }
+    if is_listened_to {
+        // That the agent can't be reached is an error of `create`; so the calls of the wait are filtered, too.
+        confine(&mut calls)?;
     }
     calls.then_wait();
     // The hard limits are high enough since `create`; lowering them needs no privilege, and what comes
@@ -87,16 +109,34 @@ fn last_calls(given: &Inherited<'_>, sets: CapabilitySets, program: Program) -> 
     for limit in &process.rlimits {
         calls.set_rlimit(limit.resource, limit.soft, limit.hard);
     }
-    calls.umask(process.umask.unwrap_or(given.umask));
-    // All that this process has opened is closed by execve; this is the last sweep, for what it has not.
-    calls.cloexec_from(3 + given.preserved);
-    if let Some(filter) = &given.filter {
-        let flags = given.plan.seccomp.as_ref().map_or(0, |seccomp| seccomp.flags);
-        calls.load_filter(filter, flags).doing(|| "linux.seccomp")?;
-    }
-    if filter_needs_more {
-        calls.set_capabilities(sets.effective, sets.permitted, sets.inheritable);
+    if !is_listened_to {
+        confine(&mut calls)?;
     }
     program.execute_by(&mut calls)?;
     Ok(calls)
+}
+
+fn load(given: &Inherited<'_>, calls: &mut LastCalls) -> Result<()> {
+    if let (Some(program), Some(plan)) = (&given.filter, &given.plan.seccomp) {
+        calls.load_filter(program, plan.flags).doing(|| "linux.seccomp")?;
+    }
+    Ok(())
+}
+
+/// The host is told the listener's number beforehand and takes it when it is there; this process then makes
+/// no call that the filter could leave to an agent that does not listen yet.
+fn load_listened(given: &Inherited<'_>, calls: &mut LastCalls) -> Result<()> {
+    let link = given.link()?.fd();
+    let number = match (&given.gate, given.departure) {
+        (Gate::Socket(gate), Departure::Late) => {
+            Waiting::next_number(link, Some(gate.as_fd()), 3 + given.preserved)
+        }
+        (Gate::Open, Departure::Late) => Waiting::next_number(link, None, 3 + given.preserved),
+        _ => sys::fs::next_number(),
+    };
+    let offer = serde_json::to_vec(&Message::OfferListener(number))?;
+    calls.say(link, offer, "linux.seccomp: write(the listener's number)");
+    load(given, calls)?;
+    calls.await_answer(link, "linux.seccomp.listenerPath: the host side has ended");
+    Ok(())
 }

@@ -104,9 +104,10 @@ impl Unadopted {
         Ok((status != WaitStatus::StillAlive).then_some(status))
     }
 
-    /// Readable when it has ended.
-    pub(super) fn pidfd(&self) -> Option<BorrowedFd<'_>> {
-        self.pidfd.as_ref().map(AsFd::as_fd)
+    /// The process; readable when it has ended.
+    pub(super) fn pidfd(&self) -> Result<BorrowedFd<'_>> {
+        let pidfd = self.pidfd.as_ref().map(AsFd::as_fd);
+        pidfd.ok_or_else(|| failure(Kind::System, "init has been adopted"))
     }
 
     /// It is somebody's now.

@@ -5,6 +5,7 @@ mod birth;
 mod console;
 pub mod facts;
 pub mod foreground;
+mod listener;
 mod net_devices;
 mod netlink;
 mod scheduling;
@@ -265,11 +266,11 @@ impl Made<'_> {
         // A hook without a timeout may hang; who asks this process to end, or deletes the container, does not.
         let signals = Signals::that_ask_to_end()?;
         let urged = self.entry()?.urged()?;
-        let mut stops = vec![
+        let stops = [
             Stop { fd: urged.as_fd(), why: hooks::DELETED },
             Stop { fd: signals.fd(), why: "for a signal asks this command to end" },
+            Stop { fd: init.pidfd()?, why: "for init has ended" },
         ];
-        stops.extend(init.pidfd().map(|fd| Stop { fd, why: "for init has ended" }));
         let on = |kind| Occasion { kind, state: &state, cwd: &self.record.bundle, stops: &stops };
         let ran = hooks::run(on("prestart"), &plan.hooks.prestart)
             .and_then(|()| hooks::run(on("createRuntime"), &plan.hooks.create_runtime));

@@ -9,13 +9,14 @@ use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bin
 use nix::unistd::Pid;
 
 use super::birth::Unadopted;
-use super::{Made, Order, Start, scheduling};
+use super::{Made, Order, Start, listener, scheduling};
 use crate::container::handshake::{Done, Link, Message};
 use crate::container::process::never_executed;
 use crate::container::rdt;
 use crate::container::store::{Entry, GATE};
 use crate::error::{Doing, Kind, Result, errno_of, failure};
 use crate::proc::Proc;
+use crate::spec::oci::ContainerState;
 use crate::spec::record::ProcessId;
 use crate::sys::{Call, Errno, process};
 
@@ -38,7 +39,7 @@ impl Host<'_, '_> {
         let mut ready = false;
         while let Some((message, fd)) = self.link.receive_with_fd::<Message>()? {
             ready |= message == Message::Ready;
-            let answered = self.answer(message, fd, (made, init)).and_then(|()| self.link.send(&Done, None));
+            let answered = self.answer(message, fd, made, init).and_then(|()| self.link.send(&Done, None));
             if let Err(error) = answered {
                 // If init has gone meanwhile, it knows better why.
                 let gone = errno_of(&error) == Some(Errno::EPIPE) || init.ended()?.is_some();
@@ -67,7 +68,8 @@ impl Host<'_, '_> {
         &mut self,
         message: Message,
         fd: Option<OwnedFd>,
-        (made, init): (&mut Made<'_>, &Unadopted),
+        made: &mut Made<'_>,
+        init: &Unadopted,
     ) -> Result<()> {
         match message {
             Message::MapIds => self.map_ids(),
@@ -76,6 +78,7 @@ impl Host<'_, '_> {
             Message::OfferTerminal => self.take_terminal(fd),
             Message::SetScheduling => self.set_scheduling(),
             Message::Ready => self.record(made),
+            Message::OfferListener(number) => self.introduce_agent(number, made, init),
             Message::Failed(report) => Err(report.into()),
             Message::Born(_) | Message::Opened => Err(failure(Kind::System, "a helper's words from init")),
         }
@@ -132,6 +135,15 @@ impl Host<'_, '_> {
         let master = fd.ok_or_else(|| failure(Kind::System, "init offered a terminal and sent none"))?;
         self.terminal = self.order.terminal.take(master)?;
         Ok(())
+    }
+
+    /// config-linux.md: the container is still being created.
+    fn introduce_agent(&self, number: u32, made: &Made<'_>, init: &Unadopted) -> Result<()> {
+        let listener = self.order.plan.seccomp.as_ref().and_then(|seccomp| seccomp.listener.as_ref());
+        let agent = listener.ok_or_else(|| failure(Kind::System, "init offered a listener to nobody"))?;
+        let fd = listener::take(init.pidfd()?, number, &self.link)?;
+        let state = made.record.hook_state(ContainerState::Creating, Some(self.pid.as_raw()));
+        listener::send(agent, &made.record.bundle, &fd, state)
     }
 
     /// The container is there.

@@ -1,16 +1,18 @@
-//! `linux.seccomp`: config-linux.md, "Seccomp". The profile is checked here and compiled to BPF by
-//! libseccomp, shaped as a tree: the kernel's time for loading depends on the shape.
+//! `linux.seccomp`: config-linux.md, "Seccomp". The profile is checked here; [`filter()`] makes BPF of it.
 
-use libseccomp::{ScmpAction, ScmpArch, ScmpArgCompare, ScmpCompareOp, ScmpFilterContext, ScmpSyscall};
+mod filter;
+
+use std::path::PathBuf;
 
 use crate::error::{Doing, Result, invalid, unsupported};
 use crate::spec::oci::{
-    Arch, LinuxSeccomp, LinuxSeccompAction, LinuxSeccompArg, LinuxSeccompFilterFlag, LinuxSeccompOperator,
-    LinuxSyscall,
+    Arch, LinuxSeccomp, LinuxSeccompAction, LinuxSeccompFilterFlag, LinuxSeccompOperator, LinuxSyscall,
 };
 
-/// The actions that [`plan`] takes, as `features` lists them.
-pub const ACTIONS: [LinuxSeccompAction; 8] = {
+pub use filter::{Filter, filter};
+
+/// All actions.
+pub const ACTIONS: [LinuxSeccompAction; 9] = {
     use LinuxSeccompAction as A;
     [
         A::ScmpActAllow,
@@ -19,6 +21,7 @@ pub const ACTIONS: [LinuxSeccompAction; 8] = {
         A::ScmpActKillProcess,
         A::ScmpActKillThread,
         A::ScmpActLog,
+        A::ScmpActNotify,
         A::ScmpActTrace,
         A::ScmpActTrap,
     ]
@@ -30,8 +33,9 @@ pub const OPERATORS: [LinuxSeccompOperator; 7] = {
     [O::ScmpCmpEq, O::ScmpCmpGe, O::ScmpCmpGt, O::ScmpCmpLe, O::ScmpCmpLt, O::ScmpCmpMaskedEq, O::ScmpCmpNe]
 };
 
-/// The architectures that [`filter`] knows, without SCMP_ARCH_NATIVE, which config-linux.md has not.
-pub const ARCHS: [Arch; 19] = [
+/// The architectures that libseccomp has known since 2.5, without SCMP_ARCH_NATIVE, which config-linux.md has
+/// not.
+const ARCHS: [Arch; 19] = [
     Arch::ScmpArchAarch64,
     Arch::ScmpArchArm,
     Arch::ScmpArchMips,
@@ -53,19 +57,24 @@ pub const ARCHS: [Arch; 19] = [
     Arch::ScmpArchX86_64,
 ];
 
-/// The flags that are understood.
-pub const KNOWN_FLAGS: [LinuxSeccompFilterFlag; 4] = [
+/// Those that 2.6 has brought.
+const LATER_ARCHS: [Arch; 4] =
+    [Arch::ScmpArchLoongarch64, Arch::ScmpArchM68k, Arch::ScmpArchSh, Arch::ScmpArchSheb];
+
+/// The architectures that the libseccomp in this program knows; config-linux.md has no others.
+pub fn archs() -> Vec<Arch> {
+    let has_later = libseccomp::check_version(libseccomp::ScmpVersion::from((2, 6, 0))).unwrap_or(false);
+    let later: &[Arch] = if has_later { &LATER_ARCHS } else { &[] };
+    [&ARCHS, later].concat()
+}
+
+/// All flags. seccomp(2) takes WAIT_KILLABLE_RECV only together with a listener: without one nothing waits,
+/// and it has no effect.
+pub const FLAGS: [LinuxSeccompFilterFlag; 4] = [
     LinuxSeccompFilterFlag::SeccompFilterFlagLog,
     LinuxSeccompFilterFlag::SeccompFilterFlagSpecAllow,
     LinuxSeccompFilterFlag::SeccompFilterFlagTsync,
     LinuxSeccompFilterFlag::SeccompFilterFlagWaitKillableRecv,
-];
-
-/// Those of them that work: seccomp(2) takes WAIT_KILLABLE_RECV only together with a listener.
-pub const SUPPORTED_FLAGS: [LinuxSeccompFilterFlag; 3] = [
-    LinuxSeccompFilterFlag::SeccompFilterFlagLog,
-    LinuxSeccompFilterFlag::SeccompFilterFlagSpecAllow,
-    LinuxSeccompFilterFlag::SeccompFilterFlagTsync,
 ];
 
 /// A profile that has been checked.
@@ -75,6 +84,17 @@ pub struct SeccompPlan {
     pub profile: LinuxSeccomp,
     /// SECCOMP_FILTER_FLAG_* bits for seccomp(2).
     pub flags: u64,
+    /// Who answers for the calls that the profile leaves to somebody else; `None` if there are none.
+    pub listener: Option<Listener>,
+}
+
+/// The agent of SCMP_ACT_NOTIFY.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// Its socket, AF_UNIX and SOCK_STREAM, on the host; relative to the bundle.
+    pub path: PathBuf,
+    /// Passed on as it is.
+    pub metadata: Option<String>,
 }
 
 /// seccomp(2): without no_new_privs, loading needs CAP_SYS_ADMIN, so it must precede the capability drop.
@@ -101,14 +121,8 @@ pub fn plan(profile: &LinuxSeccomp) -> Result<SeccompPlan> {
     if profile.listener_metadata().is_some() && profile.listener_path().is_none() {
         return Err(invalid("listenerMetadata without listenerPath"));
     }
-    let actions =
-        profile.syscalls().iter().flatten().map(LinuxSyscall::action).chain([profile.default_action()]);
-    for action in actions {
-        if action == LinuxSeccompAction::ScmpActNotify {
-            return Err(unsupported("SCMP_ACT_NOTIFY is not supported yet"));
-        }
-    }
     check_errno("defaultErrnoRet", profile.default_action(), profile.default_errno_ret())?;
+    check_archs(profile)?;
     for (index, rule) in profile.syscalls().iter().flatten().enumerate() {
         let check = || -> Result<()> {
             if rule.names().is_empty() {
@@ -122,157 +136,76 @@ pub fn plan(profile: &LinuxSeccomp) -> Result<SeccompPlan> {
         };
         check().doing(|| format!("syscalls[{index}]"))?;
     }
-    Ok(SeccompPlan { profile: profile.clone(), flags: flags(profile) })
+    let listener = listener(profile)?;
+    Ok(SeccompPlan { profile: profile.clone(), flags: flags(profile, listener.is_some()), listener })
 }
 
-/// config-linux.md: an errno for an action that takes none is an error.
-fn check_errno(name: &str, action: LinuxSeccompAction, errno: Option<u32>) -> Result<()> {
-    let takes_one = matches!(action, LinuxSeccompAction::ScmpActErrno | LinuxSeccompAction::ScmpActTrace);
-    match errno {
-        Some(_) if !takes_one => Err(invalid(format!("{name}: {action} takes no errno"))),
-        Some(errno) if errno > 0xffff => Err(invalid(format!("{name}: {errno} is more than 65535"))),
-        _ => Ok(()),
+/// config-linux.md: without SCMP_ACT_NOTIFY `listenerPath` is ignored; with it nobody else could answer.
+fn listener(profile: &LinuxSeccomp) -> Result<Option<Listener>> {
+    let rules = profile.syscalls().iter().flatten().map(LinuxSyscall::action);
+    if !rules.chain([profile.default_action()]).any(|action| action == LinuxSeccompAction::ScmpActNotify) {
+        return Ok(None);
     }
-}
-
-/// linux/seccomp.h. There is one thread, so that TSYNC would have nothing to do.
-fn flags(profile: &LinuxSeccomp) -> u64 {
-    let bit = |flag: &LinuxSeccompFilterFlag| match flag {
-        // The kernel takes the latter with a listener only, and there is none: nothing could wait.
-        LinuxSeccompFilterFlag::SeccompFilterFlagTsync
-        | LinuxSeccompFilterFlag::SeccompFilterFlagWaitKillableRecv => 0,
-        LinuxSeccompFilterFlag::SeccompFilterFlagLog => 1 << 1,
-        LinuxSeccompFilterFlag::SeccompFilterFlagSpecAllow => 1 << 2,
-    };
-    profile.flags().iter().flatten().map(bit).fold(0, |flags, bit| flags | bit)
-}
-
-/// A profile as libseccomp has it, ready to be exported.
-#[derive(Debug)]
-pub struct Filter {
-    /// The rules.
-    pub context: ScmpFilterContext,
-    /// Names of system calls that libseccomp does not know: a profile names more than any one machine has.
-    pub skipped: Vec<String>,
-}
-
-/// Compiles a profile as far as libseccomp does before it is exported.
-pub fn filter(plan: &SeccompPlan) -> Result<Filter> {
-    let profile = &plan.profile;
-    let default = action(profile.default_action(), profile.default_errno_ret());
-    let mut context = ScmpFilterContext::new(default).doing(|| "seccomp_init")?;
-    // A system call of an architecture that is not in the profile: as libseccomp has it, the thread dies.
-    context.set_ctl_nnp(false).doing(|| "seccomp_attr_set(CTL_NNP)")?;
-    context.set_ctl_optimize(2).doing(|| "seccomp_attr_set(CTL_OPTIMIZE)")?;
-    for arch in profile.architectures().iter().flatten() {
-        context.add_arch(scmp_arch(*arch)?).doing(|| format!("architecture {arch}"))?;
-    }
-    let mut filter = Filter { context, skipped: Vec::new() };
-    for (index, rule) in profile.syscalls().iter().flatten().enumerate() {
-        filter.add(rule, default).doing(|| format!("syscalls[{index}]"))?;
-    }
-    Ok(filter)
-}
-
-impl Filter {
-    fn add(&mut self, rule: &LinuxSyscall, default: ScmpAction) -> Result<()> {
-        let action = action(rule.action(), rule.errno_ret());
-        // libseccomp refuses a rule that says what the default says, and needs none.
-        if action == default {
-            return Ok(());
+    match profile.listener_path() {
+        Some(path) => {
+            Ok(Some(Listener { path: path.clone(), metadata: profile.listener_metadata().clone() }))
         }
-        let args = rule.args().as_deref().unwrap_or_default();
-        for name in rule.names() {
-            match ScmpSyscall::from_name(name) {
-                Ok(syscall) => {
-                    add_comparisons(&mut self.context, action, syscall, args).doing(|| name.clone())?
-                }
-                Err(_) => self.skipped.push(name.clone()),
-            }
-        }
-        Ok(())
+        None => Err(invalid("SCMP_ACT_NOTIFY needs listenerPath: nobody would answer")),
     }
 }
 
-/// All comparisons of a rule have to hold. Two of the same argument can't be in one rule of libseccomp;
-/// the field reads such a rule as one rule for each, any of which may hold.
-fn add_comparisons(
-    filter: &mut ScmpFilterContext,
-    action: ScmpAction,
-    syscall: ScmpSyscall,
-    args: &[LinuxSeccompArg],
-) -> Result<()> {
-    let repeated = args.iter().any(|a| args.iter().filter(|b| a.index() == b.index()).count() > 1);
-    let comparisons = args.iter().map(comparison).collect::<Result<Vec<_>>>()?;
-    if repeated {
-        for comparison in comparisons {
-            filter.add_rule_conditional(action, syscall, &[comparison])?;
+/// One filter serves one machine: libseccomp makes none for architectures of both byte orders.
+fn check_archs(profile: &LinuxSeccomp) -> Result<()> {
+    let known = archs();
+    for (index, arch) in profile.architectures().iter().flatten().enumerate() {
+        let what = || format!("architectures[{index}]");
+        if !known.contains(arch) && *arch != Arch::ScmpArchNative {
+            return Err(unsupported(format!("{arch} needs libseccomp 2.6"))).doing(what);
         }
-    } else if comparisons.is_empty() {
-        filter.add_rule(action, syscall)?;
-    } else {
-        filter.add_rule_conditional(action, syscall, &comparisons)?;
+        if is_little_endian(*arch) != cfg!(target_endian = "little") && *arch != Arch::ScmpArchNative {
+            return Err(invalid(format!("{arch} has another byte order than this machine"))).doing(what);
+        }
     }
     Ok(())
 }
 
-fn comparison(arg: &LinuxSeccompArg) -> Result<ScmpArgCompare> {
-    let index = u32::try_from(arg.index()).ok().ok_or_else(|| invalid("args: index out of range"))?;
-    let (op, value) = match arg.op() {
-        LinuxSeccompOperator::ScmpCmpNe => (ScmpCompareOp::NotEqual, arg.value()),
-        LinuxSeccompOperator::ScmpCmpLt => (ScmpCompareOp::Less, arg.value()),
-        LinuxSeccompOperator::ScmpCmpLe => (ScmpCompareOp::LessOrEqual, arg.value()),
-        LinuxSeccompOperator::ScmpCmpEq => (ScmpCompareOp::Equal, arg.value()),
-        LinuxSeccompOperator::ScmpCmpGe => (ScmpCompareOp::GreaterEqual, arg.value()),
-        LinuxSeccompOperator::ScmpCmpGt => (ScmpCompareOp::Greater, arg.value()),
-        // value is the mask, valueTwo what is left of the argument under it.
-        LinuxSeccompOperator::ScmpCmpMaskedEq => {
-            (ScmpCompareOp::MaskedEqual(arg.value()), arg.value_two().unwrap_or(0))
-        }
-    };
-    Ok(ScmpArgCompare::new(index, op, value))
+/// linux/audit.h, __AUDIT_ARCH_LE; the model's numbers are libseccomp's, which are made of these.
+const fn is_little_endian(arch: Arch) -> bool {
+    arch as u32 & 0x4000_0000 != 0
 }
 
-fn action(action: LinuxSeccompAction, errno: Option<u32>) -> ScmpAction {
-    const EPERM: u32 = libc::EPERM.unsigned_abs();
-    #[expect(clippy::cast_possible_truncation, reason = "checked to fit 16 bits")]
-    let errno = errno.unwrap_or(EPERM) as u16;
-    match action {
-        LinuxSeccompAction::ScmpActKill | LinuxSeccompAction::ScmpActKillThread => ScmpAction::KillThread,
-        LinuxSeccompAction::ScmpActKillProcess => ScmpAction::KillProcess,
-        LinuxSeccompAction::ScmpActTrap => ScmpAction::Trap,
-        LinuxSeccompAction::ScmpActErrno => ScmpAction::Errno(errno.into()),
-        LinuxSeccompAction::ScmpActNotify => ScmpAction::Notify,
-        LinuxSeccompAction::ScmpActTrace => ScmpAction::Trace(errno),
-        LinuxSeccompAction::ScmpActLog => ScmpAction::Log,
-        LinuxSeccompAction::ScmpActAllow => ScmpAction::Allow,
+/// config-linux.md: an errno for an action that takes none is an error.
+fn check_errno(name: &str, action: LinuxSeccompAction, errno: Option<u32>) -> Result<()> {
+    // seccomp(2): the low 16 bits of an action; the kernel takes an errno above MAX_ERRNO for MAX_ERRNO.
+    let most = match action {
+        LinuxSeccompAction::ScmpActErrno => Some(4095),
+        LinuxSeccompAction::ScmpActTrace => Some(0xffff),
+        _ => None,
+    };
+    match (errno, most) {
+        (Some(_), None) => Err(invalid(format!("{name}: {action} takes no errno"))),
+        (Some(errno), Some(most)) if errno > most => {
+            Err(invalid(format!("{name}: {errno} is more than {most}")))
+        }
+        _ => Ok(()),
     }
 }
 
-fn scmp_arch(arch: Arch) -> Result<ScmpArch> {
-    Ok(match arch {
-        Arch::ScmpArchNative => ScmpArch::Native,
-        Arch::ScmpArchX86 => ScmpArch::X86,
-        Arch::ScmpArchX86_64 => ScmpArch::X8664,
-        Arch::ScmpArchX32 => ScmpArch::X32,
-        Arch::ScmpArchArm => ScmpArch::Arm,
-        Arch::ScmpArchAarch64 => ScmpArch::Aarch64,
-        Arch::ScmpArchMips => ScmpArch::Mips,
-        Arch::ScmpArchMips64 => ScmpArch::Mips64,
-        Arch::ScmpArchMips64n32 => ScmpArch::Mips64N32,
-        Arch::ScmpArchMipsel => ScmpArch::Mipsel,
-        Arch::ScmpArchMipsel64 => ScmpArch::Mipsel64,
-        Arch::ScmpArchMipsel64n32 => ScmpArch::Mipsel64N32,
-        Arch::ScmpArchPpc => ScmpArch::Ppc,
-        Arch::ScmpArchPpc64 => ScmpArch::Ppc64,
-        Arch::ScmpArchPpc64le => ScmpArch::Ppc64Le,
-        Arch::ScmpArchS390 => ScmpArch::S390,
-        Arch::ScmpArchS390x => ScmpArch::S390X,
-        Arch::ScmpArchParisc => ScmpArch::Parisc,
-        Arch::ScmpArchParisc64 => ScmpArch::Parisc64,
-        Arch::ScmpArchRiscv64 => ScmpArch::Riscv64,
-        other => {
-            return Err(unsupported(format!("architecture {other} is not known to this libseccomp")));
-        }
-    })
+/// linux/seccomp.h. There is one thread, so that TSYNC would have nothing to do; and with a listener the
+/// kernel would not take it.
+fn flags(profile: &LinuxSeccomp, has_listener: bool) -> u64 {
+    const LOG: u64 = 1 << 1;
+    const SPEC_ALLOW: u64 = 1 << 2;
+    const NEW_LISTENER: u64 = 1 << 3;
+    const WAIT_KILLABLE_RECV: u64 = 1 << 5;
+    let bit = |flag: &LinuxSeccompFilterFlag| match flag {
+        LinuxSeccompFilterFlag::SeccompFilterFlagTsync => 0,
+        LinuxSeccompFilterFlag::SeccompFilterFlagLog => LOG,
+        LinuxSeccompFilterFlag::SeccompFilterFlagSpecAllow => SPEC_ALLOW,
+        // EINVAL without a listener.
+        LinuxSeccompFilterFlag::SeccompFilterFlagWaitKillableRecv if has_listener => WAIT_KILLABLE_RECV,
+        LinuxSeccompFilterFlag::SeccompFilterFlagWaitKillableRecv => 0,
+    };
+    let listener = if has_listener { NEW_LISTENER } else { 0 };
+    profile.flags().iter().flatten().map(bit).fold(listener, |flags, bit| flags | bit)
 }

@@ -107,6 +107,11 @@ pub fn errno_of(error: &std::io::Error) -> Errno {
     error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)
 }
 
+/// The number that the next new descriptor of this process gets: the lowest that is free.
+pub fn next_number() -> u32 {
+    (0..u32::MAX).find(|n| !is_open(*n)).unwrap_or(u32::MAX)
+}
+
 /// Whether this number is an open descriptor of this process: fcntl(2), F_GETFD.
 pub fn is_open(fd: u32) -> bool {
     let Ok(fd) = i32::try_from(fd) else { return false };

@@ -14,7 +14,7 @@
 use std::any::Any;
 use std::convert::Infallible;
 use std::ffi::{CString, c_char};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 
@@ -33,6 +33,8 @@ pub struct LastCalls {
 struct Call {
     number: libc::c_long,
     args: [u64; 6],
+    /// A result below this is a failure.
+    least: i64,
     /// What an error is about.
     what: String,
 }
@@ -41,7 +43,7 @@ impl LastCalls {
     fn push<const N: usize>(&mut self, number: libc::c_long, given: [u64; N], what: impl Into<String>) {
         let mut args = [0; 6];
         args[..N].copy_from_slice(&given);
-        self.calls.push(Call { number, args, what: what.into() });
+        self.calls.push(Call { number, args, least: 0, what: what.into() });
     }
 
     /// Keeps what a pointer refers to.
@@ -52,6 +54,24 @@ impl LastCalls {
     /// What has been said so far is done before the wait, what follows after it.
     pub fn then_wait(&mut self) {
         self.before_wait = self.calls.len();
+    }
+
+    /// write(2) of a message.
+    pub fn say(&mut self, link: BorrowedFd<'_>, message: Vec<u8>, what: &str) {
+        let (at, length) = (message.as_ptr() as u64, message.len() as u64);
+        self.keep(message);
+        self.push(libc::SYS_write, [number_of(&link), at, length], what);
+    }
+
+    /// read(2) of an answer, whatever it says; the end of the link is a failure.
+    pub fn await_answer(&mut self, link: BorrowedFd<'_>, what: &str) {
+        let mut answer = Box::new([0u8; 64]);
+        let (at, length) = (answer.as_mut_ptr() as u64, answer.len() as u64);
+        self.keep(answer);
+        self.push(libc::SYS_read, [number_of(&link), at, length], what);
+        if let Some(read) = self.calls.last_mut() {
+            read.least = 1;
+        }
     }
 
     /// prlimit(2) of this process.
@@ -106,16 +126,28 @@ impl LastCalls {
         self.keep((argv, envp));
     }
 
+    /// Makes the calls that come before the wait, from ordinary code.
+    pub fn begin(&mut self) -> Result<(), SysError> {
+        self.calls.drain(..std::mem::take(&mut self.before_wait)).try_for_each(|call| call.make())
+    }
+
     /// Makes the calls from ordinary code. Returns on failure only.
     pub fn finish(self) -> Result<Infallible, SysError> {
-        for call in &self.calls {
-            let [a, b, c, d, e, f] = call.args;
-            // SAFETY: the arguments were prepared for this call by a method above, and what they point to
-            // is kept in `memory`.
-            let rc = unsafe { libc::syscall(call.number, a, b, c, d, e, f) };
-            check(rc).call(|| call.what.clone())?;
-        }
+        self.calls.iter().try_for_each(Call::make)?;
         Err(Errno::ENOEXEC).call(|| "the configuration has no process to start")
+    }
+}
+
+impl Call {
+    fn make(&self) -> Result<(), SysError> {
+        let [a, b, c, d, e, f] = self.args;
+        // SAFETY: the arguments were prepared for this call by a method of `LastCalls`, and what they point
+        // to is in its `memory`.
+        let rc = unsafe { libc::syscall(self.number, a, b, c, d, e, f) };
+        match check(rc) {
+            Ok(rc) if rc < self.least => Err(Errno::EPIPE).call(|| self.what.clone()),
+            done => done.map(drop).call(|| self.what.clone()),
+        }
     }
 }
 
@@ -214,6 +246,18 @@ pub struct Waiting {
 /// negative errno, native endian, and what the caller of [`LastCalls::finish_detached`] has encoded.
 pub const FAILURE_MARK: [u8; 8] = [0; 8];
 
+impl Waiting {
+    /// The number that the next new descriptor gets once the loop has closed the others.
+    pub fn next_number(link: BorrowedFd<'_>, gate: Option<BorrowedFd<'_>>, first: u32) -> u32 {
+        let kept = |n: u32| {
+            u64::from(n) == number_of(&link)
+                || gate.as_ref().is_some_and(|gate| u64::from(n) == number_of(gate))
+        };
+        let is_taken = |n: &u32| if *n < first { super::fs::is_open(*n) } else { kept(*n) };
+        (0..u32::MAX).find(|n| !is_taken(n)).unwrap_or(u32::MAX)
+    }
+}
+
 impl LastCalls {
     /// Makes the calls from the loop in `stub`, after the program has been unmapped and `stub` has become
     /// its executable file. `encode` makes the message of an error about something. Returns only if it could
@@ -234,12 +278,14 @@ impl LastCalls {
         let (before, after) = self.calls.split_at(self.before_wait);
         for call in before {
             steps.add(call.number, call.args, &encode(&call.what))?;
+            steps.expect(call.least);
         }
         if let Some(gate) = &waiting.gate {
             steps.wait(number_of(gate), &encode("waiting for start"))?;
         }
         for call in after {
             steps.add(call.number, call.args, &encode(&call.what))?;
+            steps.expect(call.least);
         }
         // From here nothing of this program runs, and nothing that it has allocated is ever freed.
         let first = steps.leak();
@@ -252,7 +298,7 @@ impl LastCalls {
     }
 }
 
-fn number_of(fd: &OwnedFd) -> u64 {
+fn number_of(fd: &impl AsRawFd) -> u64 {
     fd.as_raw_fd().unsigned_abs().into()
 }
 
@@ -342,8 +388,13 @@ impl Steps {
         let read = [link, word.as_mut_ptr() as u64, word.len() as u64, 0, 0, 0];
         self.add(libc::SYS_read, read, message)?;
         // The end of the connection without a word: who opened the gate has been killed.
-        self.list[self.count - 1].least = 1;
+        self.expect(1);
         Ok(())
+    }
+
+    /// The last call has to answer at least this.
+    const fn expect(&mut self, least: i64) {
+        self.list[self.count - 1].least = least;
     }
 
     fn leak(self) -> *const Step {

@@ -102,6 +102,14 @@ pub fn reap(pidfd: BorrowedFd<'_>) -> Result<WaitStatus, SysError> {
         .call(|| "waitid(P_PIDFD, WEXITED)")
 }
 
+/// pidfd_getfd(2): a copy of another process's descriptor. It asks for the rights of ptrace(2).
+pub fn pidfd_getfd(pidfd: BorrowedFd<'_>, number: u32) -> Result<OwnedFd, SysError> {
+    // SAFETY: three integers; the descriptor that it answers is new, and nobody else's.
+    let rc = unsafe { libc::syscall(libc::SYS_pidfd_getfd, pidfd.as_raw_fd(), number, 0) };
+    let fd = check(rc).call(|| format!("pidfd_getfd({number})"))?;
+    Ok(super::fs::own(c_int::try_from(fd).unwrap_or(-1)))
+}
+
 /// close_range(2) with CLOSE_RANGE_CLOEXEC: every descriptor from `first` up closes at execve.
 pub fn cloexec_from(first: u32) -> Result<(), SysError> {
     // SAFETY: three integers. It only sets a flag, so every OwnedFd still owns an open descriptor.
