@@ -43,7 +43,7 @@
 //! | 13 | ready | host | scheduler and I/O priority, which take privileges of the host and are not for hooks before the pivot; the record is completed while init goes on to the next phase; it waits for that at the end of it |
 //! | 14 | identity | init | labels, for no_new_privs may forbid them; bounding set, groups, ids, capabilities (but one that phases 15 and 16 need), no_new_privs; then, as the container's user, working directory and program: `create` itself tells that one is missing. With the host's answer, the container is recorded |
 //! | 15 | gate | init | what was kept to leave the file is dropped, and the link ended: `created`, and the host writes the pid file. The next connection is `start` |
-//! | 16 | exec | init | startContainer hooks; limits, umask, close-on-exec for all that is left, the filter, the capability kept to load it where no_new_privs is off, execve: a list made beforehand (see [`sys::last_calls`]) |
+//! | 16 | exec | init | startContainer hooks; limits, umask, close-on-exec for all that is left, the filter (one with an agent before phase 15, for that the agent can't be reached is `create`'s error), the capability kept to load it where no_new_privs is off, execve: a list made beforehand (see [`sys::last_calls`]) |
 //!
 //! # What of the kernel is used
 //!
@@ -59,6 +59,8 @@
 //! | fsopen(2), fsconfig(2), fsmount(2), open_tree(2), move_mount(2) | 5.2 | error |
 //! | a cgroup2 tree, alone or beside v1 | 4.5 | error |
 //! | cgroup device programs, bpf(2) | 4.15 | error, for containers that are denied devices |
+//! | SECCOMP_FILTER_FLAG_NEW_LISTENER, pidfd_getfd(2) | 5.6 | error, for profiles with SCMP_ACT_NOTIFY |
+//! | SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV | 6.0 | error, for profiles that ask for it and have SCMP_ACT_NOTIFY |
 //! | time namespaces | 5.6 | error, for containers that ask for one |
 //! | mount option `nosymfollow` | 5.14 | error, for mounts that ask for it |
 //! | cgroup.kill | 5.14 | SIGKILL to each process of the cgroup by pidfd ([`container::cgroup`]) |

@@ -66,6 +66,11 @@ pub fn error(message: &str) {
     stderr(message);
 }
 
+/// Whether warnings are wanted: what only they need is not worth looking for otherwise.
+pub fn is_verbose() -> bool {
+    LOG.get().is_some_and(|log| log.debug)
+}
+
 /// Something that does not change the outcome. Only with `--debug`.
 pub fn warn(message: fmt::Arguments<'_>) {
     let Some(log) = LOG.get().filter(|log| log.debug) else {

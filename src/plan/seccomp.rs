@@ -1,5 +1,6 @@
 //! `linux.seccomp`: config-linux.md, "Seccomp". The profile is checked here; [`filter()`] makes BPF of it.
 
+mod below;
 mod filter;
 
 use std::path::PathBuf;
@@ -9,7 +10,7 @@ use crate::spec::oci::{
     Arch, LinuxSeccomp, LinuxSeccompAction, LinuxSeccompFilterFlag, LinuxSeccompOperator, LinuxSyscall,
 };
 
-pub use filter::{Filter, filter};
+pub use filter::{filter, unknown_names};
 
 /// All actions.
 pub const ACTIONS: [LinuxSeccompAction; 9] = {

@@ -115,6 +115,11 @@ fn a_record_is_read_or_refused() {
 }
 
 #[test]
+fn a_seccomp_profile_becomes_a_sound_program_or_an_error() {
+    survives("seccomp");
+}
+
+#[test]
 fn every_target_has_its_test() {
     let source = include_str!("main.rs");
     for target in targets::ALL {

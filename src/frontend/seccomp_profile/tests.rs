@@ -1,11 +1,14 @@
 //! The profile is compiled as for a container, and its program asked.
 
-use std::io::{Read, Seek};
-
 use libseccomp::{ScmpArch, ScmpSyscall};
 
 use super::{Block, REFUSED, all_but, names, profile};
+use crate::container::seccomp_cache;
 use crate::plan::seccomp;
+use bpf::Question;
+
+#[path = "../../../tests/seccomp/bpf.rs"]
+mod bpf;
 
 const ALLOW: u32 = 0x7fff_0000;
 const EPERM: u32 = errno(libc::EPERM);
@@ -18,85 +21,30 @@ const fn errno(errno: i32) -> u32 {
     0x5_0000 | errno.unsigned_abs()
 }
 
-/// One `struct sock_filter`.
-#[derive(Clone, Copy)]
-struct Instruction {
-    code: u16,
-    yes: u8,
-    no: u8,
-    k: u32,
-}
-
-struct Filter(Vec<Instruction>);
+struct Filter(bpf::Program);
 
 impl Filter {
     fn compiled() -> Self {
         let profile = serde_json::from_value(profile()).unwrap();
-        let filter = seccomp::filter(&seccomp::plan(&profile).unwrap()).unwrap();
-        let mut file = tempfile();
-        filter.context.export_bpf(&file).unwrap();
-        let mut bytes = Vec::new();
-        file.rewind().unwrap();
-        file.read_to_end(&mut bytes).unwrap();
-        let instruction = |b: &[u8]| Instruction {
-            code: u16::from_ne_bytes([b[0], b[1]]),
-            yes: b[2],
-            no: b[3],
-            k: u32::from_ne_bytes([b[4], b[5], b[6], b[7]]),
-        };
-        Self(bytes.chunks_exact(8).map(instruction).collect())
+        Self(bpf::Program::new(&seccomp_cache::compile(&seccomp::plan(&profile).unwrap()).unwrap()))
     }
 
-    /// What the kernel would find, seccomp(2): the instructions that libseccomp writes.
-    fn verdict(&self, data: &[u32; 16]) -> u32 {
-        let (mut a, mut pc) = (0u32, 0);
-        loop {
-            let Instruction { code, yes, no, k } = self.0[pc];
-            pc += 1;
-            let holds = match code {
-                0x20 => {
-                    a = data[k as usize / 4];
-                    continue;
-                }
-                0x54 => {
-                    a &= k;
-                    continue;
-                }
-                0x05 => {
-                    pc += k as usize;
-                    continue;
-                }
-                0x06 => return k,
-                0x15 => a == k,
-                0x25 => a > k,
-                0x35 => a >= k,
-                0x45 => a & k != 0,
-                other => panic!("instruction {other:#x}"),
-            };
-            pc += usize::from(if holds { yes } else { no });
-        }
+    fn verdict(&self, number: u32, arch: u32, args: &[u64]) -> u32 {
+        let mut all = [0; 6];
+        all[..args.len()].copy_from_slice(args);
+        self.0.verdict(&Question { number, arch, args: all }).unwrap().0
     }
 
     fn ask(&self, (audit, arch): (u32, ScmpArch), name: &str, args: &[u64]) -> Option<u32> {
         let number = i32::from(ScmpSyscall::from_name_by_arch(name, arch).ok()?);
         // A negative one is libseccomp's own, of a call that this architecture has not, or had not at first.
         let number = if name == "socket" && audit == I386.0 { 359 } else { u32::try_from(number).ok()? };
-        let mut data = [number, audit, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-        for (index, arg) in args.iter().enumerate() {
-            data[4 + 2 * index] = u32::try_from(arg & 0xffff_ffff).unwrap();
-            data[5 + 2 * index] = u32::try_from(arg >> 32).unwrap();
-        }
-        Some(self.verdict(&data))
+        Some(self.verdict(number, audit, args))
     }
 
     fn on_64(&self, name: &str, args: &[u64]) -> u32 {
         self.ask(X86_64, name, args).unwrap()
     }
-}
-
-fn tempfile() -> std::fs::File {
-    use nix::sys::memfd::{MFdFlags, memfd_create};
-    memfd_create(c"filter", MFdFlags::MFD_CLOEXEC).unwrap().into()
 }
 
 /// Garbage in the upper half of an argument, which the kernel does not look at.
@@ -173,9 +121,7 @@ fn what_docker_blocks_is_refused_on_both_architectures() {
 fn what_the_kernel_does_not_have_yet_is_missing_and_not_forbidden() {
     let filter = Filter::compiled();
     for number in [470, 600, 1000] {
-        let mut data = [0; 16];
-        (data[0], data[1]) = (number, X86_64.0);
-        assert_eq!(filter.verdict(&data), ENOSYS, "{number}");
+        assert_eq!(filter.verdict(number, X86_64.0, &[]), ENOSYS, "{number}");
     }
 }
 
@@ -183,12 +129,9 @@ fn what_the_kernel_does_not_have_yet_is_missing_and_not_forbidden() {
 #[test]
 fn another_architecture_kills() {
     let filter = Filter::compiled();
-    let mut data = [0; 16];
     // x32: the bit is set in the number, and the architecture is that of 64 bits.
-    (data[0], data[1]) = (0x4000_0000, X86_64.0);
-    assert_eq!(filter.verdict(&data), 0);
-    data[1] = 0xc000_00b7;
-    assert_eq!(filter.verdict(&data), 0);
+    assert_eq!(filter.verdict(0x4000_0000, X86_64.0, &[]), 0);
+    assert_eq!(filter.verdict(0x4000_0000, 0xc000_00b7, &[]), 0);
 }
 
 #[cfg(target_arch = "x86_64")]

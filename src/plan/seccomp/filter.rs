@@ -1,22 +1,26 @@
 //! From a profile to BPF by libseccomp, shaped as a tree: the kernel's time for loading depends on the shape.
 
+use std::collections::{BTreeSet, HashSet};
+
+use libseccomp::error::SeccompError;
 use libseccomp::{ScmpAction, ScmpArch, ScmpArgCompare, ScmpCompareOp, ScmpFilterContext, ScmpSyscall};
 
 use super::SeccompPlan;
+use super::below::{Below, repeats};
 use crate::error::{Doing, Result, invalid};
-use crate::spec::oci::{Arch, LinuxSeccompAction, LinuxSeccompArg, LinuxSeccompOperator, LinuxSyscall};
+use crate::spec::oci::{
+    Arch, LinuxSeccomp, LinuxSeccompAction, LinuxSeccompArg, LinuxSeccompOperator, LinuxSyscall,
+};
 
-/// A profile as libseccomp has it, ready to be exported.
-#[derive(Debug)]
-pub struct Filter {
-    /// The rules.
-    pub context: ScmpFilterContext,
-    /// Names of system calls that libseccomp does not know: a profile names more than any one machine has.
-    pub skipped: Vec<String>,
+/// The names in a profile of which libseccomp knows no system call: a profile names more than any one machine
+/// has. They have no effect.
+pub fn unknown_names(profile: &LinuxSeccomp) -> BTreeSet<&str> {
+    let names = profile.syscalls().iter().flatten().flat_map(LinuxSyscall::names);
+    names.map(String::as_str).filter(|name| ScmpSyscall::from_name(name).is_err()).collect()
 }
 
 /// Compiles a profile as far as libseccomp does before it is exported.
-pub fn filter(plan: &SeccompPlan) -> Result<Filter> {
+pub fn filter(plan: &SeccompPlan) -> Result<ScmpFilterContext> {
     let profile = &plan.profile;
     let default = action(profile.default_action(), profile.default_errno_ret());
     let mut context = ScmpFilterContext::new(default).doing(|| "seccomp_init")?;
@@ -26,44 +30,94 @@ pub fn filter(plan: &SeccompPlan) -> Result<Filter> {
     for arch in profile.architectures().iter().flatten() {
         context.add_arch(scmp_arch(*arch)).doing(|| format!("architecture {arch}"))?;
     }
-    let mut filter = Filter { context, skipped: Vec::new() };
+    let mut rules =
+        Rules { context, default, below: Below::of(profile), decided: HashSet::new(), conditional: 0 };
     for (index, rule) in profile.syscalls().iter().flatten().enumerate() {
-        filter.add(rule, default).doing(|| format!("syscalls[{index}]"))?;
+        rules.add(rule).doing(|| format!("syscalls[{index}]"))?;
     }
-    Ok(filter)
+    Ok(rules.context)
 }
 
-impl Filter {
-    fn add(&mut self, rule: &LinuxSyscall, default: ScmpAction) -> Result<()> {
+/// So many rules with arguments, counted for each call, are compiled. More make hardly ever a program that the
+/// kernel takes, BPF_MAXINSNS, and libseccomp's time grows with their square.
+const MOST_CONDITIONAL: usize = 4096;
+
+/// What libseccomp has been told.
+struct Rules<'a> {
+    context: ScmpFilterContext,
+    default: ScmpAction,
+    below: Below<'a>,
+    /// The calls with a rule that always holds: whatever is said of them after it changes nothing.
+    decided: HashSet<&'a str>,
+    conditional: usize,
+}
+
+impl<'a> Rules<'a> {
+    fn add(&mut self, rule: &'a LinuxSyscall) -> Result<()> {
         let action = action(rule.action(), rule.errno_ret());
         // libseccomp refuses a rule that says what the default says, and needs none.
-        if action == default {
+        if action == self.default {
             return Ok(());
         }
         let args = rule.args().as_deref().unwrap_or_default();
         for name in rule.names() {
-            match ScmpSyscall::from_name(name) {
-                Ok(syscall) => {
-                    add_comparisons(&mut self.context, action, syscall, args).doing(|| name.clone())?
-                }
-                Err(_) => self.skipped.push(name.clone()),
+            if self.decided.contains(name.as_str()) || (args.is_empty() && !self.decided.insert(name)) {
+                continue;
             }
+            // One of those that `unknown_names` has.
+            let Ok(syscall) = ScmpSyscall::from_name(name) else { continue };
+            self.add_for(name, syscall, action, args).doing(|| name.clone())?;
         }
         Ok(())
     }
+
+    fn add_for(
+        &mut self,
+        name: &str,
+        syscall: ScmpSyscall,
+        action: ScmpAction,
+        args: &[LinuxSeccompArg],
+    ) -> Result<()> {
+        let rewritten = self.below.rewritten(name, args)?;
+        self.conditional += rewritten.as_ref().map_or(usize::from(!args.is_empty()), Vec::len);
+        if self.conditional > MOST_CONDITIONAL {
+            let most = format!("more than {MOST_CONDITIONAL} rules with arguments");
+            return Err(invalid(format!("{most}: no program of 4096 instructions, which the kernel takes")));
+        }
+        let Some(rules) = rewritten else {
+            return add_comparisons(&mut self.context, action, syscall, args).map_err(explain);
+        };
+        rules.iter().try_for_each(|args| match add_comparisons(&mut self.context, action, syscall, args) {
+            // Where two rules overlap the first one counts, as it does without arguments.
+            Err(error) if exists_already(&error) => Ok(()),
+            added => added,
+        })
+    }
 }
 
-/// All comparisons of a rule have to hold. Two of the same argument can't be in one rule of libseccomp;
-/// the field reads such a rule as one rule for each, any of which may hold.
+fn exists_already(error: &anyhow::Error) -> bool {
+    let errno = error.downcast_ref::<SeccompError>().and_then(SeccompError::sysrawrc);
+    errno == Some(-libc::EEXIST)
+}
+
+/// libseccomp's EEXIST says little.
+fn explain(error: anyhow::Error) -> anyhow::Error {
+    match exists_already(&error) {
+        true => invalid("a rule before has the same comparisons and another action"),
+        false => error,
+    }
+}
+
+/// All comparisons of a rule have to hold. Two of the same argument can't be in one rule of libseccomp; such a
+/// rule is read as one rule for each comparison, as by runc and crun.
 fn add_comparisons(
     filter: &mut ScmpFilterContext,
     action: ScmpAction,
     syscall: ScmpSyscall,
     args: &[LinuxSeccompArg],
 ) -> Result<()> {
-    let repeated = args.iter().any(|a| args.iter().filter(|b| a.index() == b.index()).count() > 1);
     let comparisons = args.iter().map(comparison).collect::<Result<Vec<_>>>()?;
-    if repeated {
+    if repeats(args) {
         for comparison in comparisons {
             filter.add_rule_conditional(action, syscall, &[comparison])?;
         }

@@ -5,6 +5,7 @@ mod config;
 mod id;
 mod mount_options;
 mod record;
+mod seccomp;
 mod user;
 
 /// One entry for fuzzers.
@@ -36,6 +37,7 @@ pub(crate) const ALL: &[Target] = &[
     Target { name: "user", input: Input::Bytes, entry: user::entry },
     Target { name: "cgroup-path", input: Input::Bytes, entry: cgroup_path::entry },
     Target { name: "record", input: Input::Json, entry: record::entry },
+    Target { name: "seccomp", input: Input::Json, entry: seccomp::entry },
 ];
 
 /// An error that a user can do something with.

@@ -1,13 +1,12 @@
 //! `linux.seccomp`: config-linux.md, "Seccomp", and the runtime's cache of compiled programs.
 
-use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
-use std::time::SystemTime;
+mod cache;
+mod notify;
 
 use serde_json::{Value, json};
 
 use crate::support::bundle::set_capabilities;
-use crate::support::{Case, case, installed, need, read, write};
+use crate::support::{case, read};
 
 fn profile(config: &mut Value, default: &str, rules: Value) {
     config["linux"]["seccomp"] = json!({ "defaultAction": default, "syscalls": rules });
@@ -172,134 +171,111 @@ fn a_filter_need_not_allow_what_the_runtime_does() {
     }
 }
 
-/// The cached programs of a case.
-fn cached(case: &Case) -> Vec<PathBuf> {
-    let Ok(dir) = std::fs::read_dir(case.state.join(".seccomp")) else {
-        return Vec::new();
-    };
-    let mut files: Vec<PathBuf> = dir.map(|entry| entry.unwrap().path()).collect();
-    files.sort();
-    files
-}
-
-fn changed(path: &std::path::Path) -> SystemTime {
-    path.metadata().unwrap().modified().unwrap()
-}
-
-/// Runs a container with the profile, whose effect shows.
-#[track_caller]
-fn effective(case: &Case) {
-    let done = case.sh("mkdir /x", no_mkdir);
-    assert!(done.code() == 1 && done.stderr().contains("Function not implemented"), "{done}");
-}
-
 #[test]
-fn a_compiled_profile_is_kept_and_used_again() {
+fn every_flag_can_be_loaded() {
     let case = case!();
-    effective(&case);
-    let files = cached(&case);
-    assert_eq!(files.len(), 1);
-    assert_eq!(files[0].metadata().unwrap().permissions().mode() & 0o777, 0o600);
-    assert_eq!(files[0].parent().unwrap().metadata().unwrap().permissions().mode() & 0o777, 0o700);
-    let before = changed(&files[0]);
-    effective(&case);
-    assert_eq!((cached(&case), changed(&files[0])), (files.clone(), before), "compiled anew");
-    // Another profile has another place.
-    case.sh("true", |config| profile(config, "SCMP_ACT_ALLOW", json!([]))).ok();
-    assert_eq!(cached(&case).len(), 2);
-}
-
-#[test]
-fn the_cache_is_read_the_second_time() {
-    let case = case!();
-    need!(installed("strace"), "strace is not installed");
-    let b = case.script("true", no_mkdir);
-    let log = case.path("strace");
-    let trace = ["strace", "-f", "-e", "trace=openat,openat2", "-o", log.to_str().unwrap()];
-    case.call_through(&trace, ["run", "-b", b.path(), &b.id]).finish().ok();
-    let name = cached(&case)[0].file_name().unwrap().to_str().unwrap().to_owned();
-    case.call_through(&trace, ["run", "-b", b.path(), &b.id]).finish().ok();
-    let text = read(&log);
-    let opened: Vec<&str> = text.lines().filter(|line| line.contains(&name)).collect();
-    assert!(opened.iter().all(|line| !line.contains("O_CREAT")) && !opened.is_empty(), "{opened:?}");
-}
-
-#[test]
-fn a_damaged_cache_is_not_trusted() {
-    let case = case!();
-    effective(&case);
-    let file = cached(&case).remove(0);
-    let good = std::fs::read(&file).unwrap();
-    let flipped = |at: usize| {
-        good.iter().enumerate().map(|(n, b)| if n == at { b ^ 1 } else { *b }).collect::<Vec<u8>>()
-    };
-    for bad in [
-        Vec::new(),
-        b"nonsense".to_vec(),
-        good[..good.len() - 8].to_vec(),
-        good[..good.len() - 1].to_vec(),
-        flipped(0),
-        flipped(good.len() - 1),
-        vec![0; good.len()],
-        [&good[..], &[0; 1 << 20]].concat(),
-    ] {
-        write(&file, &bad, 0o600);
-        effective(&case);
+    for flag in ["LOG", "SPEC_ALLOW", "TSYNC", "WAIT_KILLABLE_RECV"] {
+        let done = case.sh("mkdir /x; grep -E 'Seccomp:|Speculation_Store' /proc/self/status", |config| {
+            no_mkdir(config);
+            config["linux"]["seccomp"]["flags"] = json!([format!("SECCOMP_FILTER_FLAG_{flag}")]);
+        });
+        assert!(done.stderr().contains("Function not implemented"), "{flag}: {done}");
+        assert!(done.stdout().starts_with("Seccomp:\t2\n"), "{flag}: {done}");
     }
 }
 
 #[test]
-fn a_cache_that_others_could_have_written_is_not_trusted() {
+fn a_call_that_is_logged_or_traced_is_let_through_or_missing() {
     let case = case!();
-    effective(&case);
-    let file = cached(&case).remove(0);
-    let dir = file.parent().unwrap().to_owned();
-    // A program that allows everything, whose checksum is right: as an attacker would leave it.
-    case.sh("true", |config| profile(config, "SCMP_ACT_ALLOW", json!([]))).ok();
-    let allows_all = cached(&case).into_iter().find(|other| *other != file).unwrap();
-    let planted = std::fs::read(allows_all).unwrap();
-    let chown =
-        |path: &std::path::Path, id: u32| nix::unistd::chown(path, Some(id.into()), Some(id.into())).unwrap();
-    let mode = |path: &std::path::Path, mode| {
-        std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap()
+    let with = |action: &str| {
+        case.sh("mkdir /x && echo made", |config| {
+            profile(config, "SCMP_ACT_ALLOW", json!([{ "names": ["mkdir", "mkdirat"], "action": action }]));
+        })
     };
-    for (what, undo) in [
-        ("the directory is another's", 0u8),
-        ("the directory is open to others", 1),
-        ("the file is another's", 2),
-        ("the file is open to others", 3),
-    ] {
-        write(&file, &planted, 0o600);
-        match undo {
-            0 => chown(&dir, 1000),
-            1 => mode(&dir, 0o777),
-            2 => chown(&file, 1000),
-            _ => mode(&file, 0o666),
-        }
-        let done = case.sh("mkdir /x", no_mkdir);
-        assert!(done.stderr().contains("Function not implemented"), "{what}: {done}");
-        chown(&dir, 0);
-        mode(&dir, 0o700);
-        if crate::support::is_there(&file) {
-            chown(&file, 0);
-        }
-    }
-    // Nor a link to a place where others write.
-    let elsewhere = case.file("elsewhere", &planted, 0o600);
-    std::fs::rename(&file, case.path("old")).unwrap();
-    crate::support::link(&elsewhere, &file);
-    effective(&case);
-    std::fs::rename(&dir, case.path("old-cache")).unwrap();
-    crate::support::link(case.path("old-cache"), &dir);
-    effective(&case);
+    with("SCMP_ACT_LOG").prints("made\n");
+    // seccomp(2): ENOSYS where nobody traces.
+    let done = with("SCMP_ACT_TRACE");
+    assert!(done.stderr().contains("Function not implemented"), "{done}");
 }
 
 #[test]
-fn a_cache_that_can_not_be_written_is_only_slower() {
+fn an_errno_is_where_one_belongs_and_fits() {
     let case = case!();
-    crate::support::make_dir(&case.state);
-    write(&case.state.join(".seccomp"), "a file", 0o600);
-    effective(&case);
+    for (action, errno, words) in [
+        ("SCMP_ACT_KILL", 1, "SCMP_ACT_KILL takes no errno"),
+        ("SCMP_ACT_LOG", 1, "SCMP_ACT_LOG takes no errno"),
+        ("SCMP_ACT_ERRNO", 4096, "4096 is more than 4095"),
+        ("SCMP_ACT_TRACE", 65536, "65536 is more than 65535"),
+    ] {
+        let b = case.script("true", |config| {
+            no_mkdir(config);
+            config["linux"]["seccomp"]["syscalls"][0]["action"] = json!(action);
+            config["linux"]["seccomp"]["syscalls"][0]["errnoRet"] = json!(errno);
+        });
+        case.create(&b).fails(&["linux.seccomp: syscalls[0]: errnoRet", words]);
+    }
+    let b = case.script("true", |config| {
+        no_mkdir(config);
+        config["linux"]["seccomp"]["defaultErrnoRet"] = json!(1);
+    });
+    case.create(&b).fails(&["linux.seccomp: defaultErrnoRet", "SCMP_ACT_ALLOW takes no errno"]);
+    // 0: the call is not made, and says that it was.
+    case.sh("mkdir /x && ls -d /x", |config| {
+        no_mkdir(config);
+        config["linux"]["seccomp"]["syscalls"][0]["errnoRet"] = json!(0);
+    })
+    .says(&["/x: No such file"]);
+}
+
+#[cfg(target_endian = "little")]
+#[test]
+fn architectures_of_the_other_byte_order_are_refused_and_of_this_one_are_not() {
+    let case = case!();
+    let with = |archs: Value| {
+        case.script("mkdir /x", |config| {
+            no_mkdir(config);
+            config["linux"]["seccomp"]["architectures"] = archs;
+        })
+    };
+    let b = with(json!(["SCMP_ARCH_X86_64", "SCMP_ARCH_S390X"]));
+    case.create(&b).fails(&["linux.seccomp: architectures[1]", "SCMP_ARCH_S390X", "byte order"]);
+    let b = with(json!(["SCMP_ARCH_AARCH64", "SCMP_ARCH_RISCV64", "SCMP_ARCH_MIPSEL"]));
+    assert!(case.run(&b).stderr().contains("Function not implemented"));
+}
+
+#[test]
+fn names_that_are_no_system_calls_are_told_with_debug_each_time() {
+    let case = case!();
+    let b = case.script("true", |config| {
+        no_mkdir(config);
+        config["linux"]["seccomp"]["syscalls"][0]["names"] =
+            json!(["zz_call", "mkdir", "aa_call", "zz_call"]);
+    });
+    for _ in 0..2 {
+        let done = case.call(["--debug", "run", "-b", b.path(), &b.id]).finish().ok();
+        done.says(&["passing over 2 names that are no system calls here: aa_call zz_call"]);
+    }
+    let log = case.path("log");
+    case.call(["--debug", "--log", log.to_str().unwrap(), "run", "-b", b.path(), &b.id]).finish().ok();
+    assert!(read(&log).contains("aa_call zz_call"));
+    assert_eq!(case.run(&b).ok().stderr(), "");
+}
+
+#[test]
+fn rules_that_contradict_each_other_are_refused_with_a_reason() {
+    let case = case!();
+    let arg = json!([{ "index": 1, "op": "SCMP_CMP_EQ", "value": 10 }]);
+    let b = case.script("true", |config| {
+        profile(
+            config,
+            "SCMP_ACT_ALLOW",
+            json!([
+                { "names": ["kill"], "action": "SCMP_ACT_ERRNO", "args": arg },
+                { "names": ["kill"], "action": "SCMP_ACT_TRAP", "args": arg },
+            ]),
+        );
+    });
+    case.create(&b).fails(&["linux.seccomp: syscalls[1]: kill", "same comparisons and another action"]);
 }
 
 #[test]

@@ -1,0 +1,178 @@
+//! Compiled profiles against what they say: each is asked questions, and so are its rules, read plainly.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests panic")]
+#![cfg(target_arch = "x86_64")]
+
+mod bpf;
+mod differ;
+mod generate;
+mod rules;
+
+use std::path::{Path, PathBuf};
+
+use differ::{Differ, compile, is_known_gap};
+use generate::Dice;
+use minidocker_oci::spec::oci::LinuxSeccomp;
+use serde_json::{Value, json};
+
+fn parsed(profile: &Value) -> LinuxSeccomp {
+    serde_json::from_value(profile.clone()).unwrap_or_else(|e| panic!("{profile}: {e}"))
+}
+
+/// Every profile of the repository's bundles, and of the engines' configurations where they are at hand.
+#[test]
+fn every_profile_that_is_at_hand_means_what_it_says() {
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut configs: Vec<PathBuf> = std::fs::read_dir(repository.join("bundles"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path().join("config.json"))
+        .filter(|path| path.is_file())
+        .collect();
+    match std::fs::read_dir(repository.join("../shared/data/configs")) {
+        Ok(entries) => configs.extend(entries.map(|entry| entry.unwrap().path())),
+        Err(_) => println!("SKIP the engines' configurations: no folder ../shared/data/configs"),
+    }
+    let mut count = 0;
+    for config in configs.iter().filter(|path| path.extension().is_some_and(|e| e == "json")) {
+        let text = std::fs::read_to_string(config).unwrap();
+        let config: Value = serde_json::from_str(&text).unwrap();
+        if let Some(profile) = config.pointer("/linux/seccomp") {
+            let profile = parsed(profile);
+            let program = compile(&profile).unwrap();
+            Differ::new(&profile, &program).all(&mut Dice::new(1), 4).unwrap();
+            count += 1;
+        }
+    }
+    assert!(count >= 1, "no profile in {configs:?}");
+}
+
+/// The same with as few rules, names and arguments as still make a difference.
+fn shrunk(mut profile: Value) -> Value {
+    let differs = |profile: &Value| {
+        let parsed = parsed(profile);
+        compile(&parsed).is_ok_and(|p| Differ::new(&parsed, &p).all(&mut Dice::new(2), 9).is_err())
+    };
+    let lists = ["/architectures".to_owned(), "/syscalls".to_owned()].into_iter();
+    let inner = (0..9).flat_map(|n| [format!("/syscalls/{n}/names"), format!("/syscalls/{n}/args")]);
+    for list in lists.chain(inner) {
+        let mut at = 0;
+        while let Some(items) = profile.pointer(&list).and_then(Value::as_array).filter(|l| at < l.len()) {
+            let mut fewer = items.clone();
+            fewer.remove(at);
+            let mut smaller = profile.clone();
+            *smaller.pointer_mut(&list).unwrap() = fewer.into();
+            match differs(&smaller) {
+                true => profile = smaller,
+                false => at += 1,
+            }
+        }
+    }
+    profile
+}
+
+#[test]
+fn generated_profiles_mean_what_they_say() {
+    let (mut compiled, mut refused, mut passed_over) = (0, 0, 0);
+    for seed in 0..3000 {
+        let mut dice = Dice::new(seed);
+        let profile = generate::profile(&mut dice);
+        if is_known_gap(&parsed(&profile)) {
+            passed_over += 1;
+            continue;
+        }
+        match compile(&parsed(&profile)) {
+            Ok(program) => {
+                let differ = Differ::new(&parsed(&profile), &program).all(&mut dice, 3);
+                if let Err(error) = differ {
+                    panic!("seed {seed}: {error}\nat least: {}", shrunk(profile));
+                }
+                compiled += 1;
+            }
+            Err(error) => {
+                // The two things that can be said and not be compiled.
+                let text = format!("{error:#}");
+                let words = ["the same comparisons and another action", "4096"];
+                assert!(words.iter().any(|words| text.contains(words)), "seed {seed}: {text}");
+                refused += 1;
+            }
+        }
+    }
+    let counts = format!("{compiled} compiled, {refused} refused, {passed_over} passed over");
+    println!("{counts}");
+    assert!(compiled > 10 * refused && compiled > passed_over, "{counts}");
+}
+
+/// Rules for one call and few arguments, where libseccomp merges comparisons.
+#[test]
+fn rules_that_compare_the_same_argument_mean_what_they_say() {
+    let operators = ["NE", "LT", "LE", "EQ", "GE", "GT", "MASKED_EQ"];
+    for (seed, (a, b)) in operators.iter().flat_map(|a| operators.iter().map(move |b| (a, b))).enumerate() {
+        for round in 0..6 {
+            let mut dice = Dice::new((seed * 6 + round) as u64);
+            let rules: Vec<Value> = [a, b, a]
+                .iter()
+                .zip(["SCMP_ACT_ERRNO", "SCMP_ACT_TRAP", "SCMP_ACT_LOG"])
+                .map(|(op, action)| {
+                    let (value, two) = (generate::value(&mut dice), generate::value(&mut dice));
+                    let op = format!("SCMP_CMP_{op}");
+                    let arg = json!({ "index": 0, "op": op, "value": value, "valueTwo": two });
+                    json!({ "names": ["read"], "action": action, "args": [arg] })
+                })
+                .collect();
+            let profile = json!({ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": rules });
+            let Ok(program) = compile(&parsed(&profile)) else { continue };
+            Differ::new(&parsed(&profile), &program)
+                .all(&mut dice, 2)
+                .unwrap_or_else(|e| panic!("{a} {b}: {e}\n{profile}"));
+        }
+    }
+}
+
+/// If this fails, libseccomp does better now: SECURITY.md and `is_known_gap` are to be told.
+#[test]
+fn the_known_gap_is_still_there() {
+    let profile = json!({ "defaultAction": "SCMP_ACT_LOG", "syscalls": [
+        { "names": ["mkdir"], "action": "SCMP_ACT_TRAP", "args": [{ "index": 0, "op": "SCMP_CMP_GE", "value": 141 }] },
+        { "names": ["mkdir"], "action": "SCMP_ACT_KILL_PROCESS", "args": [
+            { "index": 1, "op": "SCMP_CMP_LE", "value": 6957096247300177881u64 },
+            { "index": 0, "op": "SCMP_CMP_GE", "value": 1 },
+        ] },
+    ] });
+    let profile = parsed(&profile);
+    assert!(is_known_gap(&profile));
+    let program = compile(&profile).unwrap();
+    assert!(Differ::new(&profile, &program).all(&mut Dice::new(1), 3).is_err());
+}
+
+#[test]
+fn a_large_profile_is_a_tree_and_is_compiled_in_time() {
+    let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("bundles/podman-default/config.json");
+    let config: Value = serde_json::from_str(&std::fs::read_to_string(config).unwrap()).unwrap();
+    let program = compile(&parsed(&config["linux"]["seccomp"])).unwrap();
+    // As a list it would take some hundred instructions to get to the last of 400 calls.
+    let steps = |number| {
+        let question = bpf::Question { number, arch: rules::X86_64, args: [0; 6] };
+        program.verdict(&question).unwrap().1
+    };
+    let most = (0..460).map(steps).max().unwrap();
+    assert!(most < 48 && program.len() > 300, "{most} steps of {}", program.len());
+
+    // As many instructions as rules, and the time for each grows with their number.
+    let rule = |n: u64| {
+        json!({ "names": ["kill"], "action": "SCMP_ACT_ERRNO",
+            "args": [{ "index": 1, "op": "SCMP_CMP_EQ", "value": n * 3 }] })
+    };
+    for (count, words) in [(3900, ""), (4090, "4096"), (5000, "rules with arguments"), (60_000, "rules with")]
+    {
+        let rules: Vec<Value> = (0..count).map(rule).collect();
+        let profile = parsed(&json!({ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": rules }));
+        let begin = std::time::Instant::now();
+        let compiled = compile(&profile);
+        let took = begin.elapsed();
+        match words {
+            "" => assert!(compiled.unwrap().len() > 3900),
+            _ => assert!(format!("{:#}", compiled.unwrap_err()).contains(words)),
+        }
+        println!("{count} rules: {took:?}");
+        assert!(took < std::time::Duration::from_secs(20), "{took:?}");
+    }
+}
