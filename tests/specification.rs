@@ -53,20 +53,31 @@ fn accepted(config: &[u8]) -> Result<(), String> {
     check().map_err(|error| format!("{error:#}"))
 }
 
+/// The fixtures but those that are for another system: these are not for this program to judge.
+fn configurations(dir: &Path) -> impl Iterator<Item = (String, Vec<u8>)> {
+    let ours = |name: &str| !name.starts_with("freebsd") && !name.starts_with("zos");
+    files(dir).into_iter().filter(move |(name, _)| ours(name))
+}
+
 #[test]
 fn good_configurations_of_the_specification_load() {
     let Some(dir) = schema("good_configurations_of_the_specification_load") else { return };
-    for (name, config) in files(&dir.join("test/config/good")) {
-        assert!(spec::parse(&config).is_ok(), "{name}: {:?}", spec::parse(&config));
+    for (name, config) in configurations(&dir.join("test/config/good")) {
+        let mut config: Value = serde_json::from_slice(&config).unwrap();
+        let loads = |config: &Value| spec::parse(config.to_string().as_bytes()).map(drop);
+        if config["ociVersion"].as_str().unwrap().starts_with("0.") {
+            let refused = format!("{:#}", loads(&config).unwrap_err());
+            assert!(refused.starts_with("/ociVersion: "), "{name}: {refused}");
+            config["ociVersion"] = "1.0.0".into();
+        }
+        assert!(loads(&config).is_ok(), "{name}: {:?}", loads(&config));
     }
 }
 
-/// A configuration that is for another system is not for this program to judge.
 #[test]
 fn bad_configurations_of_the_specification_are_refused() {
     let Some(dir) = schema("bad_configurations_of_the_specification_are_refused") else { return };
-    let linux = |name: &str| !name.starts_with("freebsd");
-    for (name, config) in files(&dir.join("test/config/bad")).into_iter().filter(|(name, _)| linux(name)) {
+    for (name, config) in configurations(&dir.join("test/config/bad")) {
         let error = accepted(&config).expect_err(&name);
         // For what is wrong with it, and not for something else.
         let property = name.trim_end_matches(".json").rsplit('-').next().unwrap();
@@ -112,6 +123,9 @@ impl Properties {
     }
 
     fn walk(&mut self, file: &str, node: &Value, path: &str) {
+        if !node.is_object() {
+            return;
+        }
         if let Some(reference) = node["$ref"].as_str() {
             let (other, pointer) = reference.split_once('#').unwrap();
             let other = if other.is_empty() { file } else { other };
