@@ -1,16 +1,20 @@
 //! Running hooks: config.md, "POSIX-platform Hooks".
 
+use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{Signal, killpg};
 
 use crate::error::{Doing, Kind, Result, best_effort, failure};
 use crate::spec::oci::{Hook, State};
-use crate::sys::{Call, Errno, process, retry_eintr};
+use crate::sys::process::{self, Execution};
+use crate::sys::{Call, Errno, retry_eintr};
 
 /// How much of a hook's standard error an error quotes: this many bytes of its begin and of its end.
 const QUOTE: usize = 4096;
@@ -42,8 +46,8 @@ pub struct Stop<'a> {
     pub why: &'static str,
 }
 
-/// Runs hooks one after the other and stops at the first that fails. A hook without `env` has an empty environment: neither the caller's nor the
-/// container's is its business (CVE-2025-23266).
+/// Runs hooks one after the other and stops at the first that fails. A hook without `env` has an empty environment:
+/// neither the caller's nor the container's is its business (CVE-2025-23266).
 pub fn run(on: Occasion<'_>, hooks: &[Hook]) -> Result<()> {
     hooks.iter().enumerate().try_for_each(|(index, hook)| one(on, index, hook))
 }
@@ -90,25 +94,35 @@ fn ended(status: ExitStatus) -> String {
 
 fn spawn(hook: &Hook, cwd: &Path) -> Result<Child> {
     let mut command = Command::new(hook.path());
-    // args[0] is the name that the hook sees, not its path (execv's argv).
-    if let Some((name, args)) = hook.args().as_deref().and_then(<[String]>::split_first) {
-        command.arg0(name).args(args);
-    }
-    command.env_clear();
-    for variable in hook.env().iter().flatten() {
-        let (key, value) = variable.split_once('=').unwrap_or((variable, ""));
-        command.env(key, value);
-    }
+    process::start_as(&mut command, execution(hook)?);
     // A bundle may be gone by the time of the poststop hooks.
     let cwd = if nix::sys::stat::stat(cwd).is_ok() { cwd } else { Path::new("/") };
-    process::reset_signals_in(&mut command);
     command.current_dir(cwd).stdin(Stdio::piped()).stderr(Stdio::piped());
+    // A group of its own, so that all of it can be ended when its time is over.
+    command.process_group(0);
     command.spawn().map_err(|error| failure(Kind::Hook, format!("execve: {error}")))
 }
 
+/// config.md: `args` and `env` are execv's argv and environ, as they stand. Without `args` the hook has its path as
+/// its name, for programs don't expect to have none.
+fn execution(hook: &Hook) -> Result<Execution> {
+    let string = |text: &[u8]| {
+        CString::new(text).ok().ok_or_else(|| failure(Kind::Hook, "path, args or env has a NUL byte"))
+    };
+    let strings = |list: &Option<Vec<String>>| -> Result<Vec<CString>> {
+        list.iter().flatten().map(|text| string(text.as_bytes())).collect()
+    };
+    let path = string(hook.path().as_os_str().as_bytes())?;
+    let mut args = strings(hook.args())?;
+    if args.is_empty() {
+        args.push(path.clone());
+    }
+    Ok(Execution { path, args, env: strings(hook.env())? })
+}
+
 /// Feeds a hook its input, keeps what it says on standard error, and waits for its end, or for the deadline or a
-/// reason to stop, and kills it then. A hook need not read, and may leave children that
-/// hold its standard error: neither is waited for.
+/// reason to stop, and kills it then, with all of its process group. A hook need not read, and may leave children
+/// that hold its standard error: neither is waited for.
 fn supervise(
     mut child: Child,
     input: &[u8],
@@ -146,7 +160,8 @@ fn supervise(
                 return Ok((End::Exited(status), said));
             }
             None if over || ready.stop.is_some() => {
-                best_effort("kill a hook", process::pidfd_signal(pidfd.as_fd(), libc::SIGKILL));
+                // Not reaped yet, it keeps its number: the group of that number is its own.
+                best_effort("kill a hook", killpg(pid, Signal::SIGKILL));
                 best_effort("reap a hook", child.wait());
                 return Ok((ready.stop.map_or(End::TimedOut, End::Stopped), said));
             }

@@ -1,6 +1,6 @@
 //! Processes: clone3(2), pidfds, signals, the few attributes that nix has no call for.
 
-use std::ffi::{CStr, c_int, c_long, c_ulong};
+use std::ffi::{CStr, CString, c_int, c_long, c_ulong};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
@@ -148,12 +148,33 @@ pub fn reset_signals() -> Result<(), SysError> {
     SigSet::empty().thread_set_mask().call(|| "sigprocmask(SETMASK, none)")
 }
 
-/// Has a command start with every signal as [`reset_signals`] leaves it.
-pub fn reset_signals_in(command: &mut std::process::Command) {
-    let reset = || reset_signals().map_err(|error| std::io::Error::from_raw_os_error(error.errno as i32));
-    // SAFETY: what runs between fork and exec makes system calls and allocates nothing unless one fails;
-    // this process has one thread, so that even that would be allowed.
-    unsafe { std::os::unix::process::CommandExt::pre_exec(command, reset) };
+/// What execve(2) gets, exactly: a map of variables would neither keep their order nor what has no `=`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Execution {
+    /// Absolute.
+    pub path: CString,
+    /// `argv`
+    pub args: Vec<CString>,
+    /// `environ`
+    pub env: Vec<CString>,
+}
+
+/// Has a command start with every signal as [`reset_signals`] leaves it, and in the end by this execve(2), not
+/// by its own. What goes wrong is the error of its `spawn`.
+pub fn start_as(command: &mut std::process::Command, execution: Execution) {
+    let start = move || {
+        let errno = match reset_signals() {
+            Ok(()) => match nix::unistd::execve(&execution.path, &execution.args, &execution.env) {
+                Err(errno) => errno,
+                Ok(never) => match never {},
+            },
+            Err(error) => error.errno,
+        };
+        Err(std::io::Error::from_raw_os_error(errno as i32))
+    };
+    // SAFETY: what runs between fork and exec makes system calls, and allocates: this process has one thread, so
+    // that no lock can be held by another one.
+    unsafe { std::os::unix::process::CommandExt::pre_exec(command, start) };
 }
 
 /// What a write to a pipe that nobody reads does.

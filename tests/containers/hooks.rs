@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::support::bundle::{Bundle, add_mount, set_namespace};
-use crate::support::{Case, case, eventually, is_there, read};
+use crate::support::{Case, case, eventually, is_there, nothing_is_left, read};
 
 const KINDS: [&str; 6] =
     ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
@@ -174,6 +174,42 @@ fn a_hook_has_the_args_and_env_that_it_asks_for() {
 }
 
 #[test]
+fn the_environment_of_a_hook_is_what_stands_there_to_the_byte() {
+    // environ(7), not a map: order, doubles, and what has no `=`.
+    let case = case!();
+    let env = ["Z=1", "A=2", "Z=3", "NO_EQUALS", "=x", "EMPTY=", "MORE===", "PATH=/bin"];
+    for kind in ["prestart", "createContainer", "poststop"] {
+        let out = case.path(kind);
+        let b = case.script("true", |config| {
+            // The shell opens it in the process that becomes cat, with the environment that it has itself.
+            let script = format!("cat </proc/self/environ >{}", out.display());
+            config["hooks"][kind] = json!([{ "path": "/bin/sh", "args": ["sh", "-c", script], "env": env }]);
+        });
+        case.run(&b).ok();
+        assert_eq!(read(&out), format!("{}\0", env.join("\0")), "{kind}");
+    }
+}
+
+#[test]
+fn a_hook_without_args_has_its_path_as_its_name() {
+    let case = case!();
+    let out = case.path("name");
+    let program =
+        case.file("show", format!("#!/bin/sh\ntr '\\0' '|' </proc/$$/cmdline >>{}\n", out.display()), 0o755);
+    for args in [json!(null), json!([])] {
+        let b = case.script("true", |config| {
+            let mut hook = json!({ "path": program, "env": ["PATH=/bin:/usr/bin"] });
+            if !args.is_null() {
+                hook["args"] = args;
+            }
+            config["hooks"]["createRuntime"] = json!([hook]);
+        });
+        case.run(&b).ok();
+    }
+    assert_eq!(read(out), format!("/bin/sh|{0}|/bin/sh|{0}|", program.display()));
+}
+
+#[test]
 fn host_side_hooks_begin_in_the_bundle() {
     let case = case!();
     let out = case.path("cwd");
@@ -314,9 +350,8 @@ fn a_hook_that_does_not_end_is_killed_when_its_time_is_over() {
     });
     let done = case.create(&b).fails(&["error running createRuntime hook #0:", "timeout of 1 s", "begun"]);
     assert!(done.took < Duration::from_secs(5) && done.took >= Duration::from_secs(1), "{done}");
-    // The shell's own child is not the hook; whoever left it has to look after it.
-    end_stray(&case, "sleep 100");
-    assert_eq!(case.leaks(), [""; 0]);
+    // With all that it has started: the shell waits for a process of its own.
+    nothing_is_left(&case, "by a hook that was killed");
 }
 
 /// Ends what a hook has left behind.
@@ -330,6 +365,24 @@ fn end_stray(case: &Case, command: &str) {
         }
         strays.is_empty()
     });
+}
+
+#[test]
+fn a_hook_of_any_kind_ends_with_its_process_group() {
+    let case = case!();
+    for kind in KINDS {
+        let b = case.script("true", |config| {
+            let script = "trap '' TERM; sleep 100 & sleep 100";
+            config["hooks"][kind] = json!([{ "path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/bin"], "timeout": 1 }]);
+        });
+        let done = case.run(&b);
+        if kind == "poststop" {
+            done.ok();
+        } else {
+            done.fails(&[&format!("error running {kind} hook #0:"), "timeout of 1 s"]);
+        }
+        nothing_is_left(&case, kind);
+    }
 }
 
 #[test]
