@@ -6,7 +6,7 @@ use std::time::Duration;
 use nix::mount::{MntFlags, umount2};
 
 use super::cgroup::{Cgroup, Tree};
-use super::hooks;
+use super::hooks::{self, Occasion, Output, Stop};
 use super::process::Alive;
 use super::rdt;
 use super::store::{Entry, Store};
@@ -42,14 +42,23 @@ pub fn destroy(store: &Store, entry: Entry, record: &Record) -> Result<()> {
             done => done.call(|| format!("umount2({rootfs:?}, MNT_DETACH)"))?,
         }
     }
-    let state = record.hook_state(ContainerState::Stopped, None);
-    if !record.hooks.poststop.is_empty() {
-        let urged = entry.urged()?;
-        let stops = [hooks::Stop { fd: urged.as_fd(), why: hooks::DELETED }];
-        let on = hooks::Occasion { kind: "poststop", state: &state, cwd: &record.bundle, stops: &stops };
-        hooks::run_all(on, &record.hooks.poststop);
-    }
+    run_poststop(&entry, record)?;
     entry.remove(store)
+}
+
+fn run_poststop(entry: &Entry, record: &Record) -> Result<()> {
+    let hooks = &record.hooks;
+    if hooks.poststop.is_empty() {
+        return Ok(());
+    }
+    let output = Output::open_if_possible(hooks.stdout.as_deref(), hooks.stderr.as_deref());
+    let state = record.hook_state(ContainerState::Stopped, None);
+    let urged = entry.urged()?;
+    let stops = [Stop { fd: urged.as_fd(), why: hooks::DELETED }];
+    let on =
+        Occasion { kind: "poststop", state: &state, cwd: &record.bundle, output: &output, stops: &stops };
+    hooks::run_all(on, &hooks.poststop);
+    Ok(())
 }
 
 fn kill(alive: Option<&Alive>, record: &Record) -> Result<()> {

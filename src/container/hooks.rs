@@ -8,6 +8,7 @@ use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, killpg};
 
@@ -33,6 +34,8 @@ pub struct Occasion<'a> {
     pub state: &'a State,
     /// Where they begin.
     pub cwd: &'a Path,
+    /// Their standard output and error.
+    pub output: &'a Output,
     /// What ends them before their time.
     pub stops: &'a [Stop<'a>],
 }
@@ -44,6 +47,44 @@ pub struct Stop<'a> {
     pub fd: BorrowedFd<'a>,
     /// What to say then.
     pub why: &'static str,
+}
+
+/// Files that hooks write to. Without them standard output is the runtime's, and standard error is kept to be
+/// quoted in an error.
+#[derive(Debug, Default)]
+pub struct Output {
+    stdout: Option<OwnedFd>,
+    stderr: Option<OwnedFd>,
+}
+
+impl Output {
+    /// Opens the files to append to, and makes those that are missing.
+    pub fn open(stdout: Option<&Path>, stderr: Option<&Path>) -> Result<Self> {
+        Ok(Self {
+            stdout: stdout.map(append).transpose().doing(|| "standard output of hooks")?,
+            stderr: stderr.map(append).transpose().doing(|| "standard error of hooks")?,
+        })
+    }
+
+    /// The same for hooks that are to run whatever has become of the files.
+    pub fn open_if_possible(stdout: Option<&Path>, stderr: Option<&Path>) -> Self {
+        Self::open(stdout, stderr).unwrap_or_else(|error| {
+            best_effort("hooks write to nothing", Err::<(), _>(error));
+            Self::default()
+        })
+    }
+
+    /// Both, as far as there are any.
+    pub fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.stdout.iter().chain(&self.stderr).map(AsFd::as_fd)
+    }
+}
+
+fn append(path: &Path) -> Result<OwnedFd> {
+    use nix::sys::stat::Mode;
+    let flags = OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_CREAT | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+    let mode = Mode::S_IRUSR | Mode::S_IWUSR | Mode::S_IRGRP | Mode::S_IROTH;
+    nix::fcntl::open(path, flags, mode).call(|| format!("open({path:?}, {flags:?})")).map_err(Into::into)
 }
 
 /// Runs hooks one after the other and stops at the first that fails. A hook without `env` has an empty environment:
@@ -60,14 +101,14 @@ pub fn run_all(on: Occasion<'_>, hooks: &[Hook]) {
 }
 
 fn one(on: Occasion<'_>, index: usize, hook: &Hook) -> Result<()> {
-    let Occasion { kind, state, cwd, stops } = on;
+    let Occasion { kind, state, stops, .. } = on;
     let what =
         || format!("error running {kind} hook #{index}: hooks.{kind}[{index}] {}", hook.path().display());
     let input = serde_json::to_vec(state).doing(what)?;
     let began = Instant::now();
     let deadline =
         hook.timeout().and_then(|seconds| began.checked_add(Duration::from_secs(seconds.unsigned_abs())));
-    let (end, stderr) = supervise(spawn(hook, cwd).doing(what)?, &input, deadline, stops).doing(what)?;
+    let (end, stderr) = supervise(spawn(hook, on).doing(what)?, &input, deadline, stops).doing(what)?;
     let words = match end {
         End::Exited(status) if status.success() => return Ok(()),
         End::Exited(status) => ended(status),
@@ -92,12 +133,18 @@ fn ended(status: ExitStatus) -> String {
     }
 }
 
-fn spawn(hook: &Hook, cwd: &Path) -> Result<Child> {
+fn spawn(hook: &Hook, on: Occasion<'_>) -> Result<Child> {
     let mut command = Command::new(hook.path());
     process::start_as(&mut command, execution(hook)?);
     // A bundle may be gone by the time of the poststop hooks.
-    let cwd = if nix::sys::stat::stat(cwd).is_ok() { cwd } else { Path::new("/") };
+    let cwd = if nix::sys::stat::stat(on.cwd).is_ok() { on.cwd } else { Path::new("/") };
     command.current_dir(cwd).stdin(Stdio::piped()).stderr(Stdio::piped());
+    if let Some(file) = &on.output.stdout {
+        command.stdout(file.try_clone()?);
+    }
+    if let Some(file) = &on.output.stderr {
+        command.stderr(file.try_clone()?);
+    }
     // A group of its own, so that all of it can be ended when its time is over.
     command.process_group(0);
     command.spawn().map_err(|error| failure(Kind::Hook, format!("execve: {error}")))
@@ -134,8 +181,7 @@ fn supervise(
     let mut stdin = child.stdin.take().map(OwnedFd::from);
     let mut stderr = child.stderr.take().map(OwnedFd::from);
     for pipe in [&stdin, &stderr].into_iter().flatten() {
-        nix::fcntl::fcntl(pipe, nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::O_NONBLOCK))
-            .call(|| "fcntl(O_NONBLOCK)")?;
+        fcntl(pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).call(|| "fcntl(O_NONBLOCK)")?;
     }
     let mut said = Tail::default();
     let mut left = input;

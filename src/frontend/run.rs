@@ -41,6 +41,7 @@ pub(super) fn run(options: &RunOptions) -> Result<u8> {
         config: None,
         console_socket: None,
         pid_file: None,
+        pidfd_socket: None,
         listen_fds: 0,
         preserve_fds: 0,
         wishes: Wishes::default(),

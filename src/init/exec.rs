@@ -47,7 +47,8 @@ fn from_here(given: &mut Inherited<'_>, sets: CapabilitySets, program: Program) 
     if let Gate::Socket(gate) = &given.gate {
         // It may wait for long, and be seen: what it has had from the host it needs no more.
         crate::log::leave_file();
-        sys::process::close_all_but(3 + given.preserved, &[gate.as_fd(), given.link()?.fd()])?;
+        let kept = [gate.as_fd(), given.link()?.fd()].into_iter().chain(given.hook_output.fds());
+        sys::process::close_all_but(3 + given.preserved, &kept.collect::<Vec<_>>())?;
     }
     let mut calls = last_calls(given, sets, program)?;
     calls.begin()?;

@@ -25,7 +25,7 @@ use std::path::Path;
 use attributes::AtExec;
 
 use crate::container::handshake::{Done, Link, Message};
-use crate::container::hooks;
+use crate::container::hooks::{self, Occasion, Output};
 use crate::error::{Doing, Kind, Result, failure};
 use crate::plan::{Plan, RootSwitch};
 use crate::spec::oci::{ContainerState, LinuxNamespaceType};
@@ -48,6 +48,8 @@ pub struct Inherited<'a> {
     pub gate: Gate,
     /// What it could not open itself.
     pub sources: Sources,
+    /// What hooks write to.
+    pub hook_output: &'a Output,
     /// The compiled filter.
     pub filter: Option<Vec<u8>>,
     /// When it leaves the host's program file.
@@ -73,6 +75,7 @@ impl Inherited<'_> {
         kept.extend(sources.namespaces.iter().map(AsFd::as_fd));
         kept.extend(self.link.iter().map(Link::fd));
         kept.extend(crate::log::file().map(AsFd::as_fd));
+        kept.extend(self.hook_output.fds());
         if let Gate::Socket(gate) = &self.gate {
             kept.push(gate.as_fd());
         }
@@ -200,7 +203,8 @@ fn run_hooks(given: &Inherited<'_>, kind: &str, status: ContainerState) -> Resul
     let state = given.record.hook_state(status, Some(nix::unistd::getpid().as_raw()));
     // A hook makes its files as the caller would.
     let own = sys::process::umask(given.umask);
-    let outcome = hooks::run(hooks::Occasion { kind, state: &state, cwd, stops: &[] }, hooks);
+    let on = Occasion { kind, state: &state, cwd, output: given.hook_output, stops: &[] };
+    let outcome = hooks::run(on, hooks);
     sys::process::umask(own);
     outcome
 }

@@ -8,6 +8,7 @@ pub mod foreground;
 mod listener;
 mod net_devices;
 mod netlink;
+mod receiver;
 mod scheduling;
 mod serve;
 mod sources;
@@ -19,10 +20,10 @@ use nix::unistd::Pid;
 
 use crate::container::cgroup::{Cgroup, Tree};
 use crate::container::handshake::Link;
-use crate::container::hooks::{Occasion, Stop};
+use crate::container::hooks::{self, Occasion, Output, Stop};
 use crate::container::id::ContainerId;
 use crate::container::store::{Entry, Store};
-use crate::container::{destruction, hooks, rdt, seccomp_cache};
+use crate::container::{destruction, rdt, seccomp_cache};
 use crate::error::{Doing, Kind, Result, best_effort, failure, kind_of};
 use crate::init::{Departure, Gate, Inherited};
 use crate::plan::{Plan, RootSwitch};
@@ -35,6 +36,7 @@ use crate::sys::{self, Call};
 pub use console::Terminal;
 use foreground::Signals;
 use net_devices::NetDevices;
+use receiver::Receiver;
 
 /// A container to be made.
 #[derive(Debug)]
@@ -53,6 +55,8 @@ pub struct Order<'a> {
     pub terminal: Terminal,
     /// Where its pid is written: decimal, no newline.
     pub pid_file: Option<&'a Path>,
+    /// A socket that gets its pidfd.
+    pub pidfd_socket: Option<&'a Path>,
     /// How many descriptors from 3 up are LISTEN_FDS, sd_listen_fds(3).
     pub listen_fds: u32,
     /// `--preserve-fds`: so many more after them.
@@ -83,6 +87,27 @@ pub struct Launched {
     pub record: Record,
 }
 
+impl Order<'_> {
+    /// Who is to get the pidfd: the command line goes before the annotation.
+    fn pidfd_receiver(&self) -> Result<Option<Receiver>> {
+        match (self.pidfd_socket, &self.plan.annotations.pidfd_receiver) {
+            (Some(path), _) => Receiver::connect("pidfd socket", path).map(Some),
+            (None, Some(path)) => Receiver::connect("annotations.run.oci.pidfd_receiver", path).map(Some),
+            (None, None) => Ok(None),
+        }
+    }
+}
+
+/// What hooks write to, opened where the caller sees it.
+fn hook_output(plan: &Plan) -> Result<Output> {
+    match plan.hooks.any() {
+        true => {
+            Output::open(plan.annotations.hook_stdout.as_deref(), plan.annotations.hook_stderr.as_deref())
+        }
+        false => Ok(Output::default()),
+    }
+}
+
 /// Makes a container. On failure nothing of it is left.
 pub fn launch(mut order: Order<'_>) -> Result<Launched> {
     // All that can fail without leaving anything behind comes first.
@@ -91,6 +116,8 @@ pub fn launch(mut order: Order<'_>) -> Result<Launched> {
     let mut sources = sources::open(order.plan)?;
     let filter = order.plan.seccomp.as_ref().map(|s| seccomp_cache::program(order.store, s)).transpose()?;
     order.terminal.connect()?;
+    let pidfd_to = order.pidfd_receiver()?;
+    let hook_output = hook_output(order.plan)?;
     let stub = sys::exe::stub()?;
     let tree = Tree::find()?;
     let proc = Proc::open()?;
@@ -99,7 +126,14 @@ pub fn launch(mut order: Order<'_>) -> Result<Launched> {
     let record = record(&order, &tree, rdt.as_ref(), &proc)?;
 
     let entry = Some(order.store.reserve(order.id)?);
-    let mut made = Made { entry, record, store: order.store, hooks_ran: false, devices: None };
+    let mut made = Made {
+        entry,
+        record,
+        store: order.store,
+        hook_output: &hook_output,
+        hooks_ran: false,
+        devices: None,
+    };
     let cgroup = made.begin(&tree, rdt.as_ref(), order.plan)?;
     sources.bind_cgroup(order.plan, &tree, cgroup.record())?;
     let gate = match order.start {
@@ -114,6 +148,7 @@ pub fn launch(mut order: Order<'_>) -> Result<Launched> {
         link: Some(init_link),
         gate,
         sources,
+        hook_output: &hook_output,
         filter,
         departure: departure(order.plan),
         stub,
@@ -131,6 +166,7 @@ pub fn launch(mut order: Order<'_>) -> Result<Launched> {
         link,
         rdt: rdt.as_ref(),
         pid_file,
+        pidfd_to,
         terminal: None,
     };
     let served = host.serve(&mut made, &born);
@@ -178,6 +214,8 @@ fn record(order: &Order<'_>, tree: &Tree, rdt: Option<&rdt::Tree>, proc: &Proc) 
         hooks: LaterHooks {
             poststart: order.plan.hooks.poststart.clone(),
             poststop: order.plan.hooks.poststop.clone(),
+            stdout: order.plan.annotations.hook_stdout.clone(),
+            stderr: order.plan.annotations.hook_stderr.clone(),
         },
     })
 }
@@ -193,6 +231,7 @@ struct Made<'a> {
     entry: Option<Entry>,
     record: Record,
     store: &'a Store,
+    hook_output: &'a Output,
     hooks_ran: bool,
     devices: Option<NetDevices>,
 }
@@ -271,7 +310,8 @@ impl Made<'_> {
             Stop { fd: signals.fd(), why: "for a signal asks this command to end" },
             Stop { fd: init.pidfd()?, why: "for init has ended" },
         ];
-        let on = |kind| Occasion { kind, state: &state, cwd: &self.record.bundle, stops: &stops };
+        let (cwd, output) = (&self.record.bundle, self.hook_output);
+        let on = |kind| Occasion { kind, state: &state, cwd, output, stops: &stops };
         let ran = hooks::run(on("prestart"), &plan.hooks.prestart)
             .and_then(|()| hooks::run(on("createRuntime"), &plan.hooks.create_runtime));
         let asked = signals.take();

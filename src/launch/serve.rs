@@ -9,6 +9,7 @@ use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bin
 use nix::unistd::Pid;
 
 use super::birth::Unadopted;
+use super::receiver::Receiver;
 use super::{Made, Order, Start, listener, scheduling};
 use crate::container::handshake::{Done, Link, Message};
 use crate::container::process::never_executed;
@@ -28,6 +29,7 @@ pub(super) struct Host<'a, 'o> {
     pub(super) link: Link,
     pub(super) rdt: Option<&'a rdt::Tree>,
     pub(super) pid_file: Option<PathBuf>,
+    pub(super) pidfd_to: Option<Receiver>,
     pub(super) terminal: Option<OwnedFd>,
 }
 
@@ -55,8 +57,17 @@ impl Host<'_, '_> {
             // The link ends a moment before the process.
             None if !ready => Err(failure(Kind::System, "init has ended unexpectedly")),
             _ if self.order.start == Start::AtOnce && !self.became_the_program()? => Err(never_executed()),
-            _ => self.pid_file.as_deref().map_or(Ok(()), |path| write_pid_file(path, self.pid)),
+            _ => self.tell_the_caller(init),
         }
+    }
+
+    /// The container is there: what the caller knows its process by.
+    fn tell_the_caller(&self, init: &Unadopted) -> Result<()> {
+        if let Some(receiver) = &self.pidfd_to {
+            // runc's word, for a container's first process.
+            receiver.send(b"standard", init.pidfd()?)?;
+        }
+        self.pid_file.as_deref().map_or(Ok(()), |path| write_pid_file(path, self.pid))
     }
 
     /// Nobody else reaps it: so it is there, or its zombie.

@@ -135,6 +135,9 @@ pub(super) struct CreateArgs {
     /// A socket that gets the terminal
     #[arg(long, value_name = "SOCKET")]
     pub(super) console_socket: Option<PathBuf>,
+    /// A socket that gets a pidfd of the process
+    #[arg(long, value_name = "SOCKET")]
+    pub(super) pidfd_socket: Option<PathBuf>,
     /// Where the process's pid is written
     #[arg(long, value_name = "FILE")]
     pub(super) pid_file: Option<PathBuf>,
@@ -247,6 +250,7 @@ mod tests {
             "r --rootless auto list --format=json",
             "r create id --bundle /b",
             "r --cgroup-manager disabled create --preserve-fds 2 --console-socket /s id",
+            "r --root /r --log /l --log-format json create --bundle /b --pid-file /p --pidfd-socket /s id",
             "r run --bundle /b -no-subreaper --keep id",
             "r run -d --bundle=/b id",
             "r kill --all id 9",

@@ -156,6 +156,7 @@ fn creation(cli: &Cli, args: &CreateArgs) -> Result<Creation> {
         config: args.config.clone(),
         console_socket: args.console_socket.clone(),
         pid_file: args.pid_file.clone(),
+        pidfd_socket: args.pidfd_socket.clone(),
         listen_fds: listen_fds(),
         preserve_fds: args.preserve_fds,
         wishes: Wishes { no_pivot: args.no_pivot, no_new_keyring: args.no_new_keyring },

@@ -21,6 +21,19 @@ pub struct HookPlan {
 }
 
 impl HookPlan {
+    /// Whether there is any at all.
+    pub fn any(&self) -> bool {
+        let kinds = [
+            &self.prestart,
+            &self.create_runtime,
+            &self.create_container,
+            &self.start_container,
+            &self.poststart,
+            &self.poststop,
+        ];
+        kinds.iter().any(|hooks| !hooks.is_empty())
+    }
+
     /// Whether `create` has any to run on the host's side.
     pub fn any_for_host_in_create(&self) -> bool {
         !(self.prestart.is_empty() && self.create_runtime.is_empty())

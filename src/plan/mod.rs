@@ -1,6 +1,7 @@
 //! The configuration as data that init performs: `(Spec, HostFacts) -> Plan`. Pure: no system call, no
 //! clock, no environment. Every refusal of a configuration happens here, before anything exists.
 
+pub mod annotations;
 pub mod capabilities;
 pub mod devices;
 pub mod hooks;
@@ -82,6 +83,8 @@ pub struct Plan {
     pub seccomp: Option<seccomp::SeccompPlan>,
     /// Of all kinds, checked.
     pub hooks: hooks::HookPlan,
+    /// What annotations ask for.
+    pub annotations: annotations::Asked,
 }
 
 /// The container's file system.
@@ -159,6 +162,7 @@ pub fn compile(bundle: &Bundle, id: &str, facts: HostFacts, wishes: Wishes) -> R
         process,
         seccomp: linux.seccomp().as_ref().map(seccomp::plan).transpose().doing(|| "linux.seccomp")?,
         hooks,
+        annotations: annotations::plan(spec)?,
         namespaces,
     })
 }

@@ -94,6 +94,10 @@ pub struct LaterHooks {
     pub poststart: Vec<Hook>,
     /// Run by `delete`.
     pub poststop: Vec<Hook>,
+    /// What they write to, where that is not the runtime's own.
+    pub stdout: Option<PathBuf>,
+    /// Likewise.
+    pub stderr: Option<PathBuf>,
 }
 
 /// runtime.md, "State", with what runc prints besides.

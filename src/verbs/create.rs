@@ -23,6 +23,8 @@ pub struct Creation {
     pub console_socket: Option<PathBuf>,
     /// `--pid-file`
     pub pid_file: Option<PathBuf>,
+    /// `--pidfd-socket`
+    pub pidfd_socket: Option<PathBuf>,
     /// How many descriptors from 3 up are LISTEN_FDS, sd_listen_fds(3).
     pub listen_fds: u32,
     /// `--preserve-fds`: so many more after them.
@@ -68,6 +70,8 @@ fn order(
     plan: &Plan,
     (start, terminal): (Start, Terminal),
 ) -> Result<Launched> {
+    // Before the rootfs becomes the current directory.
+    let pidfd_socket = creation.pidfd_socket.as_ref().map(std::path::absolute).transpose()?;
     launch::launch(Order {
         store: &runtime.store,
         id: &creation.id,
@@ -76,6 +80,7 @@ fn order(
         start,
         terminal,
         pid_file: creation.pid_file.as_deref(),
+        pidfd_socket: pidfd_socket.as_deref(),
         listen_fds: creation.listen_fds,
         preserve_fds: creation.preserve_fds,
     })

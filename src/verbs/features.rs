@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::plan::{memory_policy, options, seccomp, user};
+use crate::plan::{annotations, memory_policy, options, seccomp};
 use crate::spec::features::{Taken, TakenBySeccomp, document};
 
 /// The features document, with its keys in alphabetical order.
@@ -18,7 +18,7 @@ pub fn features() -> Value {
         },
         memory_modes: &memory_policy::MODES.map(|(mode, _)| mode),
         memory_flags: &memory_policy::FLAGS.map(|(flag, _)| flag),
-        unsafe_annotations: &[user::KEEP_GROUPS],
+        unsafe_annotations: &annotations::unsafe_keys(),
     })
 }
 

@@ -5,13 +5,13 @@ use std::os::fd::{AsFd, AsRawFd};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 
 use super::{Current, Runtime};
+use crate::container::destruction;
 use crate::container::handshake::{Go, Link, Message};
-use crate::container::hooks::{Occasion, Stop};
+use crate::container::hooks::{self, Occasion, Output, Stop};
 use crate::container::id::ContainerId;
 use crate::container::process::{Alive, never_executed};
 use crate::container::status::Verb;
 use crate::container::store::{Entry, GATE};
-use crate::container::{destruction, hooks};
 use crate::error::{Kind, Result, best_effort, failure, kind_of};
 use crate::spec::oci::ContainerState;
 use crate::spec::record::Record;
@@ -43,14 +43,17 @@ pub fn start(runtime: &Runtime, id: &ContainerId) -> Result<()> {
 
 /// The poststart hooks: the program runs, `start` has not answered yet.
 pub(super) fn after_start(entry: &Entry, record: &Record, pid: i32) -> Result<()> {
-    if record.hooks.poststart.is_empty() {
+    let hooks = &record.hooks;
+    if hooks.poststart.is_empty() {
         return Ok(());
     }
+    let output = Output::open_if_possible(hooks.stdout.as_deref(), hooks.stderr.as_deref());
     let state = record.hook_state(ContainerState::Running, Some(pid));
     let urged = entry.urged()?;
     let stops = [Stop { fd: urged.as_fd(), why: hooks::DELETED }];
-    let on = Occasion { kind: "poststart", state: &state, cwd: &record.bundle, stops: &stops };
-    hooks::run(on, &record.hooks.poststart)
+    let on =
+        Occasion { kind: "poststart", state: &state, cwd: &record.bundle, output: &output, stops: &stops };
+    hooks::run(on, &hooks.poststart)
 }
 
 /// The link ends with execve, and with the process: only what the kernel keeps of the process tells them apart.

@@ -10,6 +10,8 @@ mod attributes;
 #[cfg(test)]
 mod bad_input;
 #[cfg(test)]
+mod callers;
+#[cfg(test)]
 mod crash;
 #[cfg(test)]
 mod devices;

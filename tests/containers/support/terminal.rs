@@ -101,10 +101,15 @@ impl ConsoleSocket {
         Self { socket, path: path.to_owned() }
     }
 
+    /// One connection.
+    pub(crate) fn accept(&self) -> OwnedFd {
+        wait_for(self.socket.as_fd());
+        own(accept4(self.socket.as_raw_fd(), SockFlag::SOCK_CLOEXEC).unwrap())
+    }
+
     /// One connection, one message.
     pub(crate) fn receive(&self) -> Received {
-        wait_for(self.socket.as_fd());
-        let connection = own(accept4(self.socket.as_raw_fd(), SockFlag::SOCK_CLOEXEC).unwrap());
+        let connection = self.accept();
         wait_for(connection.as_fd());
         let (payload, fds, messages) = receive_from(&connection);
         Received { payload, fds, messages, connection }
