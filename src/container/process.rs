@@ -1,6 +1,6 @@
 //! A container's process, found again by a later verb: never a stranger that has its pid by now.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -44,6 +44,11 @@ impl Alive {
     /// Whether it has made an execve since it was cloned; `None` if it has ended and been reaped.
     pub fn has_executed(&self) -> Result<Option<bool>> {
         Ok(self.stat.read()?.map(|now| now.executed))
+    }
+
+    /// The same process, for as long as this lives.
+    pub fn pidfd(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
     }
 
     /// Sends a signal by number. That the process has just ended is told apart: ESRCH.

@@ -26,6 +26,10 @@ const NEW_RECORD: &str = "record.json.new";
 pub const GATE: &str = "gate";
 /// Made and removed at once, as a sign to who holds the lock.
 const HURRY: &str = "hurry";
+/// The directory that a container with sd_notify(3) has.
+const NOTIFY: &str = "notify";
+/// The socket in it.
+pub const NOTIFY_SOCKET: &str = "notify.sock";
 /// Compiled seccomp programs; ids don't begin with a dot.
 pub const CACHE: &str = ".seccomp";
 
@@ -259,14 +263,38 @@ impl Entry {
         written.map_err(Into::into)
     }
 
+    /// Makes the directory for sd_notify(3), which the container sees: anybody may look into it.
+    pub fn make_notify_dir(&self) -> Result<()> {
+        let anybody = Mode::from_bits_truncate(0o755);
+        mkdirat(self.dir(), NOTIFY, anybody).call(|| format!("mkdirat({:?})", self.path.join(NOTIFY)))?;
+        nix::sys::stat::fchmod(self.notify_dir()?, anybody).call(|| "fchmod()").map_err(Into::into)
+    }
+
+    /// That directory.
+    pub fn notify_dir(&self) -> Result<OwnedFd> {
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
+        fs::openat2(self.dir(), NOTIFY, flags, 0, Lookup::Strict)
+            .call(|| format!("openat2({:?})", self.path.join(NOTIFY)))
+            .map_err(Into::into)
+    }
+
     /// Removes the container's directory. It needs no new bytes, so that a full disk can't prevent it.
     pub fn remove(self, store: &Store) -> Result<()> {
         for name in [GATE, NEW_RECORD, RECORD, HURRY] {
             fs::unlink(self.dir(), OsStr::new(name)).doing(|| format!("state directory {:?}", self.path))?;
         }
-        unlinkat(store.dir(), self.id.as_str(), UnlinkatFlags::RemoveDir)
-            .call(|| format!("rmdir({:?})", self.path))
-            .map_err(Into::into)
+        let remove = || unlinkat(store.dir(), self.id.as_str(), UnlinkatFlags::RemoveDir);
+        let removed = match remove() {
+            // Few containers have it: looking for it in all of them would cost the others.
+            Err(Errno::ENOTEMPTY) => {
+                fs::unlink(self.notify_dir()?.as_fd(), OsStr::new(NOTIFY_SOCKET))?;
+                unlinkat(self.dir(), NOTIFY, UnlinkatFlags::RemoveDir)
+                    .call(|| format!("rmdir({NOTIFY:?})"))?;
+                remove()
+            }
+            removed => removed,
+        };
+        removed.call(|| format!("rmdir({:?})", self.path)).map_err(Into::into)
     }
 }
 

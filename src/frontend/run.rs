@@ -42,6 +42,7 @@ pub(super) fn run(options: &RunOptions) -> Result<u8> {
         console_socket: None,
         pid_file: None,
         pidfd_socket: None,
+        manager: None,
         listen_fds: 0,
         preserve_fds: 0,
         wishes: Wishes::default(),

@@ -40,12 +40,14 @@ impl Mounted {
         }
         match (&step.source, bind) {
             (Source::Fresh(fresh), _) => self.add_fresh(step, root, fresh),
-            (Source::Bind { .. } | Source::OwnCgroup, Some(tree)) => attach_bind(step, root, &tree),
+            (Source::Bind { .. } | Source::OwnCgroup | Source::Notify, Some(tree)) => {
+                attach_bind(step, root, &tree)
+            }
             // In the configuration's order: /proc/self/mountinfo lists mounts by their age.
             (Source::Bind { from, depth }, None) => {
                 attach_bind(step, root, &mount::clone_path(from, *depth)?)
             }
-            (Source::OwnCgroup, None) => Err(invalid("the host has not opened it")),
+            (Source::OwnCgroup | Source::Notify, None) => Err(invalid("the host has not opened it")),
             (Source::Remount, _) => {
                 let there = root.open(&step.at, OFlag::O_PATH)?;
                 change(there.as_fd(), step).map_err(Into::into)

@@ -13,6 +13,7 @@ use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
 
+use crate::container::notify::Proxy;
 use crate::error::{Doing, Kind, Result, best_effort, failure};
 use crate::sys::{Call, process, retry_eintr, tty};
 
@@ -110,7 +111,12 @@ impl Drop for Signals {
 }
 
 /// Stays until the container's process has ended, and answers its exit code; a signal is 128 and its number.
-pub fn attend((pid, pidfd): (Pid, BorrowedFd<'_>), signals: &Signals, master: Option<OwnedFd>) -> Result<u8> {
+pub fn attend(
+    (pid, pidfd): (Pid, BorrowedFd<'_>),
+    signals: &Signals,
+    master: Option<OwnedFd>,
+    mut notify: Option<Proxy>,
+) -> Result<u8> {
     let mut relay = master.map(Relay::begin).transpose().doing(|| "terminal")?;
     loop {
         let ready = {
@@ -119,6 +125,7 @@ pub fn attend((pid, pidfd): (Pid, BorrowedFd<'_>), signals: &Signals, master: Op
                 PollFd::new(signals.fd.as_fd(), PollFlags::POLLIN),
             ];
             fds.extend(relay.iter().flat_map(Relay::interests));
+            fds.extend(notify.iter().map(|proxy| PollFd::new(proxy.fd(), PollFlags::POLLIN)));
             retry_eintr(|| poll(&mut fds, PollTimeout::NONE)).call(|| "poll()")?;
             fds.iter().map(|fd| fd.revents().is_some_and(|events| !events.is_empty())).collect::<Vec<_>>()
         };
@@ -134,6 +141,7 @@ pub fn attend((pid, pidfd): (Pid, BorrowedFd<'_>), signals: &Signals, master: Op
         if let Some(relay) = &mut relay {
             relay.shovel();
         }
+        notify = notify.filter(still_awaited);
         if ready[0] {
             relay.iter_mut().for_each(Relay::drain);
             drop(relay);
@@ -155,6 +163,17 @@ fn reap_orphans(kept: Pid) -> Result<()> {
             Some(pid) => retry_eintr(|| waitid(Id::Pid(pid), flags)).call(|| "waitid(P_PID)")?,
             None => return Ok(()),
         };
+    }
+}
+
+/// Whether the program has not said yet that it is ready. Its container does not end for a manager that can't be told.
+fn still_awaited(proxy: &Proxy) -> bool {
+    match proxy.pass_on() {
+        Ok(told) => !told,
+        Err(error) => {
+            best_effort("tell the service manager", Err::<(), _>(error));
+            false
+        }
     }
 }
 

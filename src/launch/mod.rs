@@ -22,6 +22,7 @@ use crate::container::cgroup::{Cgroup, Tree};
 use crate::container::handshake::Link;
 use crate::container::hooks::{self, Occasion, Output, Stop};
 use crate::container::id::ContainerId;
+use crate::container::notify::{Inbox, Manager, Proxy};
 use crate::container::store::{Entry, Store};
 use crate::container::{destruction, rdt, seccomp_cache};
 use crate::error::{Doing, Kind, Result, best_effort, failure, kind_of};
@@ -57,6 +58,8 @@ pub struct Order<'a> {
     pub pid_file: Option<&'a Path>,
     /// A socket that gets its pidfd.
     pub pidfd_socket: Option<&'a Path>,
+    /// Who is to hear that the program is ready.
+    pub manager: Option<&'a Manager>,
     /// How many descriptors from 3 up are LISTEN_FDS, sd_listen_fds(3).
     pub listen_fds: u32,
     /// `--preserve-fds`: so many more after them.
@@ -81,6 +84,8 @@ pub struct Launched {
     pub pidfd: OwnedFd,
     /// Its terminal's master, if it was to be kept.
     pub terminal: Option<OwnedFd>,
+    /// What tells the service manager that its program is ready, if that has been started.
+    pub notify: Option<Proxy>,
     /// Its directory, locked.
     pub entry: Entry,
     /// What has been recorded.
@@ -94,6 +99,16 @@ impl Order<'_> {
             (Some(path), _) => Receiver::connect("pidfd socket", path).map(Some),
             (None, Some(path)) => Receiver::connect("annotations.run.oci.pidfd_receiver", path).map(Some),
             (None, None) => Ok(None),
+        }
+    }
+
+    /// A program that starts at once finds somebody listening; `start` sees to that for others.
+    fn inbox(&self, entry: &Entry) -> Result<Option<Inbox>> {
+        match self.manager {
+            Some(manager) if self.plan.notify && self.start == Start::AtOnce => {
+                Inbox::open(entry, manager).map(Some)
+            }
+            _ => Ok(None),
         }
     }
 }
@@ -135,7 +150,8 @@ pub fn launch(mut order: Order<'_>) -> Result<Launched> {
         devices: None,
     };
     let cgroup = made.begin(&tree, rdt.as_ref(), order.plan)?;
-    sources.bind_cgroup(order.plan, &tree, cgroup.record())?;
+    sources.bind_own(order.plan, &tree, (made.entry()?, cgroup.record()))?;
+    let inbox = order.inbox(made.entry()?)?;
     let gate = match order.start {
         Start::AtGate => Gate::Socket(serve::gate(made.entry()?)?),
         Start::AtOnce => Gate::Open,
@@ -174,7 +190,8 @@ pub fn launch(mut order: Order<'_>) -> Result<Launched> {
     made.hooks_ran |= served.as_ref().is_err_and(|error| kind_of(error) == Kind::Hook);
     served?;
     let terminal = host.terminal;
-    made.keep(pid, born, terminal)
+    let notify = inbox.map(|inbox| inbox.of(pid));
+    made.keep((pid, born), terminal, notify)
 }
 
 /// Late is a millisecond cheaper, and possible where nobody but the host sees init before it waits: it is alone
@@ -209,6 +226,7 @@ fn record(order: &Order<'_>, tree: &Tree, rdt: Option<&rdt::Tree>, proc: &Proc) 
         process: None,
         cgroup: tree.intend(&order.plan.cgroup.path)?,
         rdt,
+        notify: order.plan.notify,
         shared_mounts: shared.then(|| order.plan.rootfs.path.clone()),
         exec_cpu_affinity: spec.process().as_ref().and_then(|process| process.exec_cpu_affinity().clone()),
         hooks: LaterHooks {
@@ -265,6 +283,9 @@ impl Made<'_> {
         }
         if let (Some(tree), Some(plan), Some(record)) = (rdt, &plan.intel_rdt, &mut self.record.rdt) {
             tree.make(plan, record).doing(|| "linux.intelRdt")?;
+        }
+        if plan.notify {
+            self.entry()?.make_notify_dir()?;
         }
         Ok(cgroup)
     }
@@ -326,14 +347,19 @@ impl Made<'_> {
         }
     }
 
-    fn keep(mut self, pid: Pid, born: birth::Unadopted, terminal: Option<OwnedFd>) -> Result<Launched> {
+    fn keep(
+        mut self,
+        (pid, born): (Pid, birth::Unadopted),
+        terminal: Option<OwnedFd>,
+        notify: Option<Proxy>,
+    ) -> Result<Launched> {
         self.keep_class()?;
         match (self.entry.take(), born.adopt()) {
             (Some(entry), Some(pidfd)) => {
                 if let Some(devices) = self.devices.take() {
                     devices.keep();
                 }
-                Ok(Launched { pid, pidfd, terminal, entry, record: self.record.clone() })
+                Ok(Launched { pid, pidfd, terminal, notify, entry, record: self.record.clone() })
             }
             _ => Err(failure(Kind::System, "the container has been removed")),
         }

@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use crate::container::cgroup::Tree;
+use crate::container::store::Entry;
 use crate::error::{Doing, Result, invalid};
 use crate::init::Sources;
 use crate::plan::devices::Device;
@@ -36,11 +37,23 @@ pub(super) fn open(plan: &Plan) -> Result<Sources> {
 }
 
 impl Sources {
-    /// The container's own cgroup, once it exists, where a mount shows it.
-    pub(super) fn bind_cgroup(&mut self, plan: &Plan, tree: &Tree, record: &CgroupRecord) -> Result<()> {
+    /// The container's own cgroup and its own socket for sd_notify(3), once they exist, where a mount shows them.
+    pub(super) fn bind_own(
+        &mut self,
+        plan: &Plan,
+        tree: &Tree,
+        (entry, cgroup): (&Entry, &CgroupRecord),
+    ) -> Result<()> {
         for (step, bind) in plan.rootfs.mounts.iter().zip(&mut self.binds) {
-            if step.source == Source::OwnCgroup {
-                *bind = Some(tree.clone_mount(record).doing(|| step.to_string())?);
+            let own = || -> Result<Option<OwnedFd>> {
+                match step.source {
+                    Source::OwnCgroup => Ok(Some(tree.clone_mount(cgroup)?)),
+                    Source::Notify => Ok(Some(mount::clone_fd(entry.notify_dir()?.as_fd(), Depth::Top)?)),
+                    _ => Ok(None),
+                }
+            };
+            if let Some(own) = own().doing(|| step.to_string())? {
+                *bind = Some(own);
             }
         }
         Ok(())

@@ -11,6 +11,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::container::id::ContainerId;
+use crate::container::notify::Manager;
 use crate::error::{Doing, Result, invalid, unsupported};
 use crate::log::{self, Format};
 use crate::plan::Wishes;
@@ -90,6 +91,12 @@ fn listen_fds() -> u32 {
     number("LISTEN_FDS").filter(|_| ours).unwrap_or(0)
 }
 
+/// sd_notify(3): who is to hear that a container's program is ready. containerd and conmon keep theirs to themselves.
+fn manager() -> Result<Option<Manager>> {
+    let value = std::env::var_os("NOTIFY_SOCKET").filter(|value| !value.is_empty());
+    value.as_deref().map(Manager::parse).transpose()
+}
+
 fn dispatch(cli: &Cli) -> Result<u8> {
     match &cli.command {
         Command::Create(args) => verbs::create::create(&runtime(cli)?, &creation(cli, args)?)?,
@@ -104,7 +111,7 @@ fn dispatch(cli: &Cli) -> Result<u8> {
             }
             return verbs::run::run(&runtime(cli)?, &creation(cli, &args.create)?, attendance);
         }
-        Command::Start { id } => verbs::start::start(&runtime(cli)?, &parse(id)?)?,
+        Command::Start { id } => verbs::start::start(&runtime(cli)?, &parse(id)?, manager()?.as_ref())?,
         Command::State { id } => print_json(&verbs::state::state(&runtime(cli)?, &parse(id)?)?)?,
         Command::Kill { id, signal, all } => {
             let number = sys::process::signal_number(signal)
@@ -150,6 +157,7 @@ fn creation(cli: &Cli, args: &CreateArgs) -> Result<Creation> {
             "only the cgroupfs driver is there yet: leave --systemd-cgroup and --cgroup-manager out",
         ));
     }
+    let manager = manager()?;
     Ok(Creation {
         id: parse(&args.id)?,
         bundle: args.bundle.clone(),
@@ -159,7 +167,12 @@ fn creation(cli: &Cli, args: &CreateArgs) -> Result<Creation> {
         pidfd_socket: args.pidfd_socket.clone(),
         listen_fds: listen_fds(),
         preserve_fds: args.preserve_fds,
-        wishes: Wishes { no_pivot: args.no_pivot, no_new_keyring: args.no_new_keyring },
+        wishes: Wishes {
+            no_pivot: args.no_pivot,
+            no_new_keyring: args.no_new_keyring,
+            notify: manager.is_some(),
+        },
+        manager,
     })
 }
 

@@ -11,6 +11,7 @@ pub mod memory_policy;
 pub mod mounts;
 pub mod namespaces;
 pub mod net_devices;
+pub mod notify;
 pub mod numbers;
 pub mod options;
 pub mod personality;
@@ -50,6 +51,8 @@ pub struct Wishes {
     pub no_pivot: bool,
     /// `--no-new-keyring`
     pub no_new_keyring: bool,
+    /// Somebody wants to hear by sd_notify(3) that the program is ready.
+    pub notify: bool,
 }
 
 /// A container, decided.
@@ -85,6 +88,8 @@ pub struct Plan {
     pub hooks: hooks::HookPlan,
     /// What annotations ask for.
     pub annotations: annotations::Asked,
+    /// Whether the program gets a socket for sd_notify(3).
+    pub notify: bool,
 }
 
 /// The container's file system.
@@ -148,7 +153,7 @@ pub fn compile(bundle: &Bundle, id: &str, facts: HostFacts, wishes: Wishes) -> R
     if !hooks.start_container.is_empty() {
         check_fork(process.as_ref())?;
     }
-    Ok(Plan {
+    let mut plan = Plan {
         cgroup: resources::plan(linux, id)?,
         rootfs,
         hostname,
@@ -163,8 +168,13 @@ pub fn compile(bundle: &Bundle, id: &str, facts: HostFacts, wishes: Wishes) -> R
         seccomp: linux.seccomp().as_ref().map(seccomp::plan).transpose().doing(|| "linux.seccomp")?,
         hooks,
         annotations: annotations::plan(spec)?,
+        notify: false,
         namespaces,
-    })
+    };
+    if wishes.notify {
+        notify::add(&mut plan)?;
+    }
+    Ok(plan)
 }
 
 /// An empty `linux`; the model's own default is a filled one.

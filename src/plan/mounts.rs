@@ -39,6 +39,8 @@ pub enum Source {
     },
     /// The container's own cgroup, of the tree that the host has (no cgroup namespace).
     OwnCgroup,
+    /// The directory with the container's socket for sd_notify(3).
+    Notify,
     /// Nothing new: the attributes of what is there already change.
     Remount,
 }
@@ -58,7 +60,10 @@ pub struct Fresh {
 
 impl std::fmt::Display for MountStep {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "mounts[{}] {}", self.index, self.at)
+        match self.source {
+            Source::Notify => write!(f, "NOTIFY_SOCKET {}", self.at),
+            _ => write!(f, "mounts[{}] {}", self.index, self.at),
+        }
     }
 }
 

@@ -45,6 +45,8 @@ pub struct Record {
     /// For processes that `exec` starts; checked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exec_cpu_affinity: Option<ExecCPUAffinity>,
+    /// Whether its program has a socket for sd_notify(3).
+    pub notify: bool,
     /// Hooks that run after `create`, on the host's side.
     pub hooks: LaterHooks,
 }

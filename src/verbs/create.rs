@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::Runtime;
 use crate::container::id::ContainerId;
+use crate::container::notify::Manager;
 use crate::error::{Result, invalid};
 use crate::launch::{self, Launched, Order, Start, Terminal, facts};
 use crate::plan::{self, Plan, Wishes};
@@ -29,7 +30,9 @@ pub struct Creation {
     pub listen_fds: u32,
     /// `--preserve-fds`: so many more after them.
     pub preserve_fds: u32,
-    /// `--no-pivot`, `--no-new-keyring`
+    /// `NOTIFY_SOCKET`
+    pub manager: Option<Manager>,
+    /// `--no-pivot`, `--no-new-keyring`, and whether there is a manager
     pub wishes: Wishes,
 }
 
@@ -81,6 +84,7 @@ fn order(
         terminal,
         pid_file: creation.pid_file.as_deref(),
         pidfd_socket: pidfd_socket.as_deref(),
+        manager: creation.manager.as_ref(),
         listen_fds: creation.listen_fds,
         preserve_fds: creation.preserve_fds,
     })

@@ -25,16 +25,22 @@ pub enum Attendance {
 pub fn run(runtime: &Runtime, creation: &Creation, attendance: Attendance) -> Result<u8> {
     if attendance == Attendance::Detached {
         let launched = make(runtime, creation, Start::AtOnce, Foreground::No)?;
-        return started(runtime, launched).map(|_| 0);
+        let Launched { entry, pidfd, notify, .. } = started(runtime, launched)?;
+        // Others may do something with it while this waits.
+        drop(entry);
+        if let Some(proxy) = notify {
+            best_effort("tell the service manager", proxy.wait(pidfd.as_fd()));
+        }
+        return Ok(0);
     }
     let signals = Signals::hold()?;
     let launched = make(runtime, creation, Start::AtOnce, Foreground::Yes)?;
     let mut launched = started(runtime, launched)?;
-    let (terminal, id) = (launched.terminal.take(), creation.id.clone());
+    let (terminal, notify, id) = (launched.terminal.take(), launched.notify.take(), creation.id.clone());
     let Launched { entry, record, pid, pidfd, .. } = launched;
     // Others may do something with it while it runs.
     drop(entry);
-    let code = attend((pid, pidfd.as_fd()), &signals, terminal);
+    let code = attend((pid, pidfd.as_fd()), &signals, terminal, notify);
     if attendance == Attendance::Foreground {
         match runtime.store.lock(&id) {
             // Somebody has deleted it already.

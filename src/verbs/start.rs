@@ -9,6 +9,7 @@ use crate::container::destruction;
 use crate::container::handshake::{Go, Link, Message};
 use crate::container::hooks::{self, Occasion, Output, Stop};
 use crate::container::id::ContainerId;
+use crate::container::notify::{Inbox, Manager};
 use crate::container::process::{Alive, never_executed};
 use crate::container::status::Verb;
 use crate::container::store::{Entry, GATE};
@@ -17,8 +18,9 @@ use crate::spec::oci::ContainerState;
 use crate::spec::record::Record;
 use crate::sys::{Call, retry_eintr};
 
-/// Lets the container's process become its program.
-pub fn start(runtime: &Runtime, id: &ContainerId) -> Result<()> {
+/// Lets the container's process become its program. With a service manager that is to hear of it, and a container
+/// made for that, it returns when the program is ready or has ended.
+pub fn start(runtime: &Runtime, id: &ContainerId, manager: Option<&Manager>) -> Result<()> {
     let entry = runtime.store.lock(id)?;
     let record = entry.record()?;
     let current = Current::of(record.as_ref(), entry.has_gate()?)?;
@@ -27,6 +29,10 @@ pub fn start(runtime: &Runtime, id: &ContainerId) -> Result<()> {
             Kind::InvalidState,
             format!("cannot start container {id}: it is {}", current.status),
         ));
+    };
+    let inbox = match manager {
+        Some(manager) if record.notify => Some(Inbox::open(&entry, manager)?),
+        _ => None,
     };
     let outcome = open_gate(&entry)
         .and_then(|()| became_the_program(current.alive.as_ref()))
@@ -37,7 +43,15 @@ pub fn start(runtime: &Runtime, id: &ContainerId) -> Result<()> {
             best_effort("destroy the container", destruction::destroy(&runtime.store, entry, &record));
             Err(error)
         }
-        outcome => outcome,
+        Err(error) => Err(error),
+        Ok(()) => {
+            // Others may do something with it while this waits.
+            drop(entry);
+            if let (Some(inbox), Some(alive)) = (inbox, &current.alive) {
+                best_effort("tell the service manager", inbox.of(alive.pid).wait(alive.pidfd()));
+            }
+            Ok(())
+        }
     }
 }
 

@@ -34,6 +34,8 @@ mod namespaces;
 #[cfg(test)]
 mod net_devices;
 #[cfg(test)]
+mod notify;
+#[cfg(test)]
 mod ownership;
 #[cfg(test)]
 mod process;
