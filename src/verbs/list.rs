@@ -16,8 +16,10 @@ pub fn list(runtime: &Runtime) -> Result<Vec<StateDocument>> {
     Ok(states)
 }
 
-/// As a table, the columns as wide as they need to be.
+/// As a table in runc's form, which people parse: columns of 12 or more, at least 3 of them blank.
 pub fn table(states: &[StateDocument]) -> String {
+    const LEAST: usize = 12;
+    const BLANK: usize = 3;
     let mut rows = vec![["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"].map(str::to_owned)];
     rows.extend(states.iter().map(|state| {
         let bundle = state.bundle.display().to_string();
@@ -30,11 +32,11 @@ pub fn table(states: &[StateDocument]) -> String {
             state.owner.clone(),
         ]
     }));
-    let widths: Vec<usize> =
-        (0..6).map(|c| rows.iter().map(|row| row[c].chars().count()).max().unwrap_or(0)).collect();
-    let line = |row: &[String; 6]| {
-        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
-        format!("{}\n", cells.collect::<Vec<_>>().join("  ").trim_end())
+    let longest = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..5).map(|column| LEAST.max(longest(column) + BLANK)).collect();
+    let line = |[cells @ .., last]: &[String; 6]| {
+        let padded = cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
+        format!("{}{last}\n", padded.collect::<String>())
     };
     rows.iter().map(line).collect()
 }

@@ -235,6 +235,9 @@ fn list_is_a_table_or_json_or_ids() {
     let case = case!();
     case.call(["list", "--format", "json"]).finish().prints("null\n");
     case.call(["list", "-q"]).finish().prints("");
+    case.call(["list"])
+        .finish()
+        .prints("ID          PID         STATUS      BUNDLE      CREATED     OWNER\n");
     let a = case.script("sleep 100", |_| {});
     let b = case.script("sleep 100", |_| {});
     case.created(&b);
@@ -254,6 +257,18 @@ fn list_is_a_table_or_json_or_ids() {
     );
     assert_eq!(words(&table[2])[2], "created");
     assert_eq!(table.len(), 3);
+    // As runc aligns them.
+    assert!(
+        table[0].starts_with(&format!("{:1$}PID         STATUS      BUNDLE", "ID", 12.max(a.id.len() + 3))),
+        "{table:?}"
+    );
+    for column in ["BUNDLE", "CREATED", "OWNER"] {
+        let at = table[0].find(column).unwrap();
+        assert!(
+            table[1..].iter().all(|line| &line[at - 3..at] == "   " && &line[at..=at] != " "),
+            "{table:?}"
+        );
+    }
     case.delete(&a.id);
     case.delete(&b.id);
 }
