@@ -194,7 +194,8 @@ fn flock(mut dir: OwnedFd, how: FlockArg) -> nix::Result<Flock<OwnedFd>> {
     }
 }
 
-fn not_found(id: &ContainerId) -> anyhow::Error {
+/// There is no such container.
+pub fn not_found(id: &ContainerId) -> anyhow::Error {
     // containerd, podman and CRI-O match these words.
     failure(Kind::NotFound, format!("container {id:?}: container does not exist", id = id.as_str()))
 }

@@ -6,7 +6,7 @@ use super::{Current, Runtime, look};
 use crate::container::destruction::{self, DEADLINE};
 use crate::container::id::ContainerId;
 use crate::container::status::Verb;
-use crate::container::store::Entry;
+use crate::container::store::{Entry, not_found};
 use crate::error::{Kind, Result, best_effort, failure, kind_of};
 
 /// What may be deleted.
@@ -25,8 +25,10 @@ pub fn delete(runtime: &Runtime, id: &ContainerId, force: Force) -> Result<()> {
         entry => entry?,
     };
     let Some(record) = entry.record()? else {
-        // `create` was killed before it wrote its first record, which precedes all else.
-        return entry.remove(&runtime.store);
+        // `create` was killed before it wrote its first record, which precedes all else; or has not locked yet what
+        // it has just made, and will make it again. There is no container in either case.
+        entry.remove(&runtime.store)?;
+        return if force == Force::Yes { Ok(()) } else { Err(not_found(id)) };
     };
     let current = Current::of(Some(&record), entry.has_gate()?)?;
     // Whoever holds the lock of a container that is being created is not at work on it any more.

@@ -13,10 +13,10 @@ use crate::container::notify::{Inbox, Manager};
 use crate::container::process::{Alive, never_executed};
 use crate::container::status::Verb;
 use crate::container::store::{Entry, GATE};
-use crate::error::{Kind, Result, best_effort, failure, kind_of};
+use crate::error::{Kind, Result, best_effort, errno_of, failure, kind_of};
 use crate::spec::oci::ContainerState;
 use crate::spec::record::Record;
-use crate::sys::{Call, retry_eintr};
+use crate::sys::{Call, Errno, retry_eintr};
 
 /// Lets the container's process become its program. With a service manager that is to hear of it, and a container
 /// made for that, it returns when the program is ready or has ended.
@@ -35,6 +35,7 @@ pub fn start(runtime: &Runtime, id: &ContainerId, manager: Option<&Manager>) -> 
         _ => None,
     };
     let outcome = open_gate(&entry)
+        .map_err(|error| if_gone(id, error))
         .and_then(|()| became_the_program(current.alive.as_ref()))
         .and_then(|()| after_start(&entry, &record, current.pid()));
     match outcome {
@@ -76,6 +77,16 @@ fn became_the_program(init: Option<&Alive>) -> Result<()> {
     match init.map(Alive::has_executed).transpose()?.flatten() {
         Some(false) => Err(never_executed()),
         Some(true) | None => Ok(()),
+    }
+}
+
+/// An init that has been killed before it heard the word has closed its end.
+fn if_gone(id: &ContainerId, error: anyhow::Error) -> anyhow::Error {
+    match errno_of(&error) {
+        Some(Errno::EPIPE | Errno::ECONNREFUSED | Errno::ECONNRESET) => {
+            failure(Kind::InvalidState, format!("cannot start container {id}: its process has ended"))
+        }
+        _ => error,
     }
 }
 
