@@ -52,7 +52,7 @@ pub fn load(bundle: &Path, config: Option<&Path>) -> Result<Bundle> {
 /// Parses a configuration. Unknown properties are ignored, unknown values of known ones are errors,
 /// but for capabilities: config.md says to warn (since 1.1).
 pub fn parse(content: &[u8]) -> Result<Spec> {
-    check_depth(content)?;
+    check_form(content)?;
     let spec = match serde_json::from_slice(content) {
         Ok(spec) => spec,
         Err(error) => parse_again(content, &error)?,
@@ -61,23 +61,61 @@ pub fn parse(content: &[u8]) -> Result<Spec> {
     Ok(spec)
 }
 
-/// The parser passes over unknown properties however deep they are; no configuration needs to be that deep.
-fn check_depth(content: &[u8]) -> Result<()> {
+/// What the parser passes over. It skips unknown properties however deep they are, and no configuration needs to be
+/// that deep. And in maps, such as annotations, the last of several values would hold: config.md has names that are
+/// unique (glossary.md, "JSON"). Names are compared as they are written: the same one written with escapes is missed.
+fn check_form(content: &[u8]) -> Result<()> {
     const DEEPEST: usize = 128;
-    let (mut depth, mut in_string, mut escaped) = (0usize, false, false);
-    for byte in content {
+    // The names of all objects that are open, and where each object's begin.
+    let (mut names, mut begins) = (Vec::<&[u8]>::new(), Vec::<usize>::new());
+    let mut last_string = None;
+    let mut at = 0;
+    while let Some(byte) = content.get(at) {
+        at += 1;
         match byte {
-            b'"' if !escaped => in_string = !in_string,
-            b'[' | b'{' if !in_string => depth += 1,
-            b']' | b'}' if !in_string => depth = depth.saturating_sub(1),
-            _ => {}
+            b'"' => {
+                let length = string_length(&content[at..]);
+                last_string = Some(&content[at..at + length]);
+                at += length + 1;
+                continue;
+            }
+            b':' => names.extend(last_string),
+            b'{' | b'[' if begins.len() == DEEPEST => {
+                return Err(invalid(format!("nested more than {DEEPEST} deep")));
+            }
+            b'{' | b'[' => begins.push(names.len()),
+            b'}' | b']' => {
+                let begin = begins.pop().unwrap_or(0);
+                check_unique(&mut names[begin..])?;
+                names.truncate(begin);
+            }
+            _ => continue,
         }
-        escaped = in_string && *byte == b'\\' && !escaped;
-        if depth > DEEPEST {
-            return Err(invalid(format!("nested more than {DEEPEST} deep")));
-        }
+        last_string = None;
     }
     Ok(())
+}
+
+/// Up to the closing quote, or to the end.
+fn string_length(text: &[u8]) -> usize {
+    let mut escaped = false;
+    let is_end = |byte: &u8| {
+        let end = *byte == b'"' && !escaped;
+        escaped = *byte == b'\\' && !escaped;
+        end
+    };
+    text.iter().position(is_end).unwrap_or(text.len())
+}
+
+fn check_unique(names: &mut [&[u8]]) -> Result<()> {
+    names.sort_unstable();
+    match names.windows(2).find(|pair| pair[0] == pair[1]) {
+        Some(pair) => Err(invalid(format!(
+            "the name {:?} is there twice in one object",
+            String::from_utf8_lossy(pair[0])
+        ))),
+        None => Ok(()),
+    }
 }
 
 /// The way to an error: says which property is wrong, unless there is nothing wrong but what [`mend`] knows.
@@ -122,6 +160,29 @@ mod tests {
     #[test]
     fn an_unknown_property_is_ignored() {
         assert!(parse(br#"{"ociVersion":"1.0.2","novel":{"x":1}}"#).is_ok());
+    }
+
+    #[test]
+    fn a_name_that_is_there_twice_is_refused_wherever_it_is() {
+        for twice in [
+            r#""annotations":{"a":"1","b":"2","a":"3"}"#,
+            r#""linux":{"sysctl":{"net.a":"1","net.a":"1"}}"#,
+            r#""x":[{"y":{"z":1,"z":2}}]"#,
+            r#""x":1,"x":1"#,
+            r#""ociVersion":"1.0.0""#,
+            r#""x":{"a\"b":1,"a\"b" : 1}"#,
+        ] {
+            let error = parse(format!(r#"{{"ociVersion":"1.0.0",{twice}}}"#).as_bytes()).unwrap_err();
+            assert!(format!("{error:#}").contains("twice"), "{twice}: {error:#}");
+        }
+        for once in [
+            r#""annotations":{"a":"b","b":"a","c":"a"}"#,
+            r#""x":[{"y":1},{"y":1}],"y":{"x":{"x":1}}"#,
+            r#""x":"y\\","y":["x","x","ociVersion"]"#,
+            r#""annotations":{"a":"\"x\":1,\"x\":2"}"#,
+        ] {
+            assert!(parse(format!(r#"{{"ociVersion":"1.0.0",{once}}}"#).as_bytes()).is_ok(), "{once}");
+        }
     }
 
     #[test]

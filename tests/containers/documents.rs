@@ -50,6 +50,36 @@ fn features_has_the_form_of_the_specification() {
         let values = strings(&linux["seccomp"][list]);
         assert!(!values.is_empty() && values.iter().all(|v| v.starts_with(prefix)), "{list}: {values:?}");
     }
+    for (list, prefix) in [("modes", "MPOL_"), ("flags", "MPOL_F_")] {
+        let values = strings(&linux["memoryPolicy"][list]);
+        assert!(values.iter().all(|value| value.starts_with(prefix)), "{list}: {values:?}");
+    }
+    for (section, name) in [
+        ("cgroup", "systemd"),
+        ("cgroup", "systemdUser"),
+        ("cgroup", "rdma"),
+        ("intelRdt", "schemata"),
+        ("intelRdt", "monitoring"),
+    ] {
+        assert!(linux[section][name].is_boolean(), "{section}.{name}: {}", linux[section]);
+    }
+    // What an engine must not let through from an image.
+    let dangerous = strings(&features["potentiallyUnsafeConfigAnnotations"]);
+    for key in ["org.systemd.property.", "org.criu.config", "run.oci.pidfd_receiver", "run.oci.hooks.stdout"]
+    {
+        assert!(dangerous.contains(&key.to_owned()), "{key} is not in {dangerous:?}");
+    }
+    assert!(features["annotations"].as_object().unwrap().values().all(Value::is_string));
+    // Each name once.
+    for list in
+        ["/hooks", "/mountOptions", "/linux/namespaces", "/linux/capabilities", "/linux/seccomp/archs"]
+    {
+        let mut names = strings(features.pointer(list).unwrap());
+        let all = names.len();
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), all, "{list}");
+    }
     for section in ["apparmor", "selinux", "intelRdt", "netDevices"] {
         assert!(linux[section]["enabled"].is_boolean(), "{section}: {}", linux[section]);
     }
