@@ -428,7 +428,7 @@ fn unknown_properties_are_ignored() {
         c["novelty"] = json!({ "a": [1, 2, 3] });
         c["process"]["novelty"] = json!(true);
         c["linux"]["novelty"] = json!("x");
-        c["annotations"] = json!({ "com.example.unknown": "value", "run.oci.handler": "krun" });
+        c["annotations"] = json!({ "com.example.unknown": "value", "run.oci.novel": "x" });
     })
     .prints("fine\n");
 }
