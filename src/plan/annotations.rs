@@ -62,7 +62,7 @@ pub const KNOWN: [(&str, Meaning); 14] = [
 /// Keys that change what is done, for `features`: who takes annotations from others, from an image say, should
 /// not let them through (features.md, "Unsafe annotations in `config.json`").
 pub fn unsafe_keys() -> Vec<&'static str> {
-    KNOWN.iter().filter(|(_, meaning)| *meaning != Meaning::Refused).map(|(key, _)| *key).collect()
+    KNOWN.iter().filter(|(_, meaning)| *meaning == Meaning::Honoured).map(|(key, _)| *key).collect()
 }
 
 /// What is done about a key; `None` if it is nobody's here.
