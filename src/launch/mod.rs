@@ -140,15 +140,7 @@ pub fn launch(mut order: Order<'_>) -> Result<Launched> {
         order.plan.intel_rdt.as_ref().map(|_| rdt::Tree::find()).transpose().doing(|| "linux.intelRdt")?;
     let record = record(&order, &tree, rdt.as_ref(), &proc)?;
 
-    let entry = Some(order.store.reserve(order.id)?);
-    let mut made = Made {
-        entry,
-        record,
-        store: order.store,
-        hook_output: &hook_output,
-        hooks_ran: false,
-        devices: None,
-    };
+    let mut made = Made::reserve(order.store, order.id, record, &hook_output)?;
     let cgroup = made.begin(&tree, rdt.as_ref(), order.plan)?;
     sources.bind_own(order.plan, &tree, (made.entry()?, cgroup.record()))?;
     let inbox = order.inbox(made.entry()?)?;
@@ -254,7 +246,13 @@ struct Made<'a> {
     devices: Option<NetDevices>,
 }
 
-impl Made<'_> {
+impl<'a> Made<'a> {
+    /// From here the id is taken.
+    fn reserve(store: &'a Store, id: &ContainerId, record: Record, hook_output: &'a Output) -> Result<Self> {
+        let entry = Some(store.reserve(id)?);
+        Ok(Self { entry, record, store, hook_output, hooks_ran: false, devices: None })
+    }
+
     fn entry(&self) -> Result<&Entry> {
         self.entry.as_ref().ok_or_else(|| failure(Kind::System, "the container has been removed"))
     }

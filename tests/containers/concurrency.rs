@@ -122,10 +122,11 @@ fn any_sequence_of_verbs_does_what_the_model_says() {
 }
 
 /// What a verb that comes in the wrong moment may say. Anything else is a race that shows.
-const EXCUSES: [&str; 7] = [
+const EXCUSES: [&str; 8] = [
     "already exists",
     "does not exist",
     "cannot start container",
+    "init has ended before it became the program",
     "container not running",
     "that is not stopped",
     "nothing is recorded of it yet",
