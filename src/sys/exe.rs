@@ -137,21 +137,35 @@ pub fn detach(stub: BorrowedFd<'_>) -> Result<(), SysError> {
     super::check(rc).map(drop).call(|| "prctl(PR_SET_MM, PR_SET_MM_MAP)")
 }
 
-/// The arguments of two system calls by which a process leaves its file without a copy of it.
+/// The arguments of the system calls by which a process leaves its file without a copy of it.
 #[derive(Debug)]
 pub(super) struct Leaving {
-    /// munmap(2) of the program.
-    pub(super) unmap: [u64; 6],
+    /// munmap(2) of the program: once, and once more for each hole in it.
+    pub(super) unmap: Vec<[u64; 6]>,
     /// prctl(2), PR_SET_MM_MAP, after that.
     pub(super) prctl: [u64; 6],
 }
 
 /// Prepares to leave for `stub`, which is mapped at `code`.
 pub(super) fn leave(stub: BorrowedFd<'_>, code: *mut c_void) -> Leaving {
-    let ranges = file_ranges();
-    let base = ranges.first().map_or(0, |range| range.start);
-    let length = ranges.last().map_or(0, |range| range.end - base);
-    Leaving { unmap: [base as u64, length as u64, 0, 0, 0, 0], prctl: become_stub(stub, code as u64) }
+    let unmap = |(start, end): (usize, usize)| [start as u64, (end - start) as u64, 0, 0, 0, 0];
+    let unmap = without_holes(&file_ranges()).into_iter().map(unmap).collect();
+    Leaving { unmap, prctl: become_stub(stub, code as u64) }
+}
+
+/// Starts and ends of the memory that these ranges cover, in ascending order as they are.
+///
+/// The linker may have left pages free between two segments, and then the kernel is as free to place another
+/// mapping there: the loop of [`super::last_calls`], which must not unmap itself.
+fn without_holes(ranges: &[Range]) -> Vec<(usize, usize)> {
+    let mut covered: Vec<(usize, usize)> = Vec::new();
+    for range in ranges {
+        match covered.last_mut() {
+            Some((_, end)) if range.start <= *end => *end = range.end.max(*end),
+            _ => covered.push((range.start, range.end)),
+        }
+    }
+    covered
 }
 
 /// The arguments of prctl(2), PR_SET_MM_MAP. `code` is any address of the program. What they point to is
@@ -247,4 +261,24 @@ fn pages_of(segment: &libc::Elf64_Phdr, bias: u64, relro: Option<(usize, usize)>
         Range { start: to, end, ..whole },
     ];
     parts.into_iter().filter(|r| r.start < r.end).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn range(start: usize, end: usize) -> Range {
+        Range { start, end, protection: libc::PROT_READ }
+    }
+
+    #[test]
+    fn what_is_in_a_hole_of_the_program_is_not_unmapped_with_it() {
+        assert_eq!(without_holes(&[]), []);
+        let touching = [range(0x1000, 0x3000), range(0x3000, 0x4000), range(0x4000, 0x9000)];
+        assert_eq!(without_holes(&touching), [(0x1000, 0x9000)]);
+        let apart = [range(0x1000, 0x3000), range(0x4000, 0x5000), range(0x5000, 0x6000)];
+        assert_eq!(without_holes(&apart), [(0x1000, 0x3000), (0x4000, 0x6000)]);
+        let overlapping = [range(0x1000, 0x4000), range(0x3000, 0x4000), range(0x3000, 0x5000)];
+        assert_eq!(without_holes(&overlapping), [(0x1000, 0x5000)]);
+    }
 }

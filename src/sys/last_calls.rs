@@ -4,7 +4,7 @@
 //! Copying the program to anonymous memory costs more than a millisecond; but what init has left to
 //! do when it waits for `start` is a short list of system calls, each with known arguments. So the list is
 //! prepared in memory, and a loop of some fifteen instructions, which stands in the sealed memfd that
-//! becomes the process's executable file, makes the calls one by one. The first of them unmaps the
+//! becomes the process's executable file, makes the calls one by one. The first of them unmap the
 //! program. There is no copy, no code of the host is mapped any more, and a filter that is loaded on the
 //! way need allow nothing but the calls after it.
 //!
@@ -272,7 +272,9 @@ impl LastCalls {
         let leaving = exe::leave(stub.as_fd(), entry);
         let mut steps = Steps::new(number_of(&waiting.link));
         let what = "leaving the host's program file";
-        steps.add(libc::SYS_munmap, leaving.unmap, &encode(what))?;
+        for unmap in &leaving.unmap {
+            steps.add(libc::SYS_munmap, *unmap, &encode(what))?;
+        }
         steps.add(libc::SYS_prctl, leaving.prctl, &encode(what))?;
         steps.close_but(waiting, &encode("close_range"))?;
         let (before, after) = self.calls.split_at(self.before_wait);
