@@ -224,7 +224,8 @@ fn file_ranges() -> Vec<Range> {
     let table = header.wrapping_byte_add(offset as usize).cast::<libc::Elf64_Phdr>();
     // SAFETY: the program headers lie in the first segment, behind the header that counts them.
     let segments = unsafe { std::slice::from_raw_parts(table, count.into()) };
-    let load = |s: &&libc::Elf64_Phdr| s.p_type == libc::PT_LOAD;
+    // One of zeros only has no page of the file.
+    let load = |s: &&libc::Elf64_Phdr| s.p_type == libc::PT_LOAD && s.p_filesz > 0;
     let bias = segments
         .iter()
         .find(|s| load(s) && s.p_offset == 0)
@@ -252,7 +253,9 @@ fn pages_of(segment: &libc::Elf64_Phdr, bias: u64, relro: Option<(usize, usize)>
         | bit(libc::PF_W, libc::PROT_WRITE)
         | bit(libc::PF_X, libc::PROT_EXEC);
     let whole = Range { start, end, protection };
-    let Some((from, to)) = relro.filter(|(from, to)| *from >= start && *to <= end && from < to) else {
+    // It may go on behind the file's pages, in those of zeros.
+    let relro = relro.map(|(from, to)| (from, to.min(end)));
+    let Some((from, to)) = relro.filter(|(from, to)| *from >= start && from < to) else {
         return vec![whole];
     };
     let parts = [
@@ -280,5 +283,28 @@ mod tests {
         assert_eq!(without_holes(&apart), [(0x1000, 0x3000), (0x4000, 0x6000)]);
         let overlapping = [range(0x1000, 0x4000), range(0x3000, 0x4000), range(0x3000, 0x5000)];
         assert_eq!(without_holes(&overlapping), [(0x1000, 0x5000)]);
+    }
+
+    #[test]
+    fn what_the_start_up_code_has_made_readonly_stays_so() {
+        let data = libc::Elf64_Phdr {
+            p_type: libc::PT_LOAD,
+            p_flags: libc::PF_R | libc::PF_W,
+            p_offset: 0xb00,
+            p_vaddr: 0x1b00,
+            p_paddr: 0x1b00,
+            p_filesz: 0x2400,
+            p_memsz: 0x4500,
+            p_align: 0x1000,
+        };
+        let access = |relro| -> Vec<_> {
+            let writable = |r: &Range| r.protection & libc::PROT_WRITE != 0;
+            pages_of(&data, 0x10000, relro).iter().map(|r| (r.start, r.end, writable(r))).collect()
+        };
+        assert_eq!(access(None), [(0x11000, 0x14000, true)]);
+        assert_eq!(access(Some((0x11000, 0x13000))), [(0x11000, 0x13000, false), (0x13000, 0x14000, true)]);
+        // The last two pages are zeros, which the kernel maps from no file.
+        assert_eq!(access(Some((0x11000, 0x16000))), [(0x11000, 0x14000, false)]);
+        assert_eq!(access(Some((0x14000, 0x16000))), [(0x11000, 0x14000, true)]);
     }
 }
