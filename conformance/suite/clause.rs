@@ -1,6 +1,6 @@
 //! A clause: one sentence of the specification, what it needs of the machine, and the case that checks it.
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::path::Path;
 
 use crate::lab::Lab;
@@ -37,6 +37,17 @@ pub(crate) enum Need {
     File(&'static str),
     /// So many processors that this process may use.
     Processors(usize),
+}
+
+impl fmt::Display for Need {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Controller(name) => write!(f, "controller {name}"),
+            Self::Capability(name) => f.write_str(name),
+            Self::File(path) => f.write_str(path),
+            Self::Processors(count) => write!(f, "{count} processors"),
+        }
+    }
 }
 
 impl Need {
@@ -112,6 +123,8 @@ pub(crate) struct Clause {
     /// The specification's own words, shortened.
     pub(crate) sentence: &'static str,
     pub(crate) needs: &'static [Need],
+    /// Why runtimes do something else on purpose. Where a case fails that has this, it counts apart.
+    pub(crate) differs: Option<&'static str>,
     pub(crate) case: fn(&Lab<'_>) -> Outcome,
 }
 
@@ -119,7 +132,7 @@ pub(crate) struct Clause {
 type Source = (&'static str, &'static str);
 
 const fn clause(level: Level, id: &'static str, source: Source, case: fn(&Lab<'_>) -> Outcome) -> Clause {
-    Clause { id, section: source.0, level, sentence: source.1, needs: &[], case }
+    Clause { id, section: source.0, level, sentence: source.1, needs: &[], differs: None, case }
 }
 
 /// A MUST of the specification.
@@ -141,6 +154,12 @@ impl Clause {
     /// With what the machine has to have.
     pub(crate) const fn needs(mut self, needs: &'static [Need]) -> Self {
         self.needs = needs;
+        self
+    }
+
+    /// With a reason to do something else than the sentence says. Ours has to, as long as this is here.
+    pub(crate) const fn differs(mut self, why: &'static str) -> Self {
+        self.differs = Some(why);
         self
     }
 }

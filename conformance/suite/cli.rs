@@ -92,8 +92,10 @@ fn select(names: &[String]) -> Result<Vec<&'static Clause>> {
 fn list(clauses: &[&Clause]) -> Result<()> {
     let ids = clauses.iter().map(|clause| clause.id.len()).max().unwrap_or(0);
     let sections = clauses.iter().map(|clause| clause.section.len()).max().unwrap_or(0);
-    for Clause { id, section, level, sentence, .. } in clauses {
-        print(&format!("{id:ids$}  {section:sections$}  {:7}  {sentence}\n", level.name()))?;
+    for Clause { id, section, level, sentence, needs, differs, .. } in clauses {
+        let needs: String = needs.iter().map(|need| format!(" [needs {need}]")).collect();
+        let differs = differs.map_or(String::new(), |why| format!(" [differs by design: {why}]"));
+        print(&format!("{id:ids$}  {section:sections$}  {:7}  {sentence}{needs}{differs}\n", level.name()))?;
     }
     let count = |level| clauses.iter().filter(|clause| clause.level == level).count();
     let counts = [Level::Must, Level::Should, Level::Callers]
@@ -104,11 +106,10 @@ fn list(clauses: &[&Clause]) -> Result<()> {
 /// A line for each case as it ends, in the order of the list.
 fn tell(options: &Options, runtime: &Runtime, clause: &Clause, verdict: &Verdict) -> Result<()> {
     let (word, reason) = match verdict {
-        Verdict::Pass(_) if options.brief => return Ok(()),
-        Verdict::Skip(_) if options.brief => return Ok(()),
-        Verdict::Pass(_) => ("pass", ""),
         Verdict::Fail(reason) => ("FAIL", reason.as_str()),
-        Verdict::Skip(reason) => ("skip", reason.as_str()),
+        _ if options.brief => return Ok(()),
+        Verdict::Pass(_) => ("pass", ""),
+        other => (other.word(), other.reason()),
     };
     let runtime = if options.runtimes.len() > 1 { format!("{:14} ", runtime.name) } else { String::new() };
     let reason = if reason.is_empty() { String::new() } else { format!(": {reason}") };

@@ -1,19 +1,16 @@
-//! A configuration on its way: the base, changed step by step, and at the end one question.
+//! A configuration on its way: the base, changed step by step, and at the end one question (`ask.rs`).
 //!
 //! `lab.with("process/cwd", "/tmp").sees("cwd", "/tmp")` reads as it does. Paths into the configuration are
 //! JSON pointers (RFC 6901) without the first slash; `-` is a new entry at a list's end.
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
+use crate::base;
 use crate::bundle::Bundle;
-use crate::clause::{Outcome, Stop, fail, same};
-use crate::container::Container;
+use crate::clause::{Outcome, Stop};
 use crate::lab::{self, Lab};
-use crate::seen::{Seen, includes};
 
 /// A bundle whose configuration can still be changed. What goes wrong meanwhile is told at the end.
 #[derive(Debug)]
@@ -35,9 +32,9 @@ impl<'l> Draft<'l> {
     pub(crate) fn new(lab: &'l Lab<'l>) -> Self {
         let number = lab.number();
         let (dir, id) = (lab.dir.join(format!("bundle{number}")), format!("{}-{number}", lab.unique));
-        let mut config = base();
+        let mut config = base::config();
         config["linux"]["cgroupsPath"] = json!(format!("/{}/{id}", lab.unique));
-        let problem = make_rootfs(lab, &dir);
+        let problem = base::make_rootfs(lab, &dir);
         Self { lab, dir, id, config, order: json!({}), text: None, problem }
     }
 
@@ -214,134 +211,4 @@ impl<'l> Draft<'l> {
         lab::write(&self.dir.join("config.json"), text, 0o644)?;
         Ok(Bundle { lab: self.lab, cgroup: self.lab.cgroup().join(&self.id), dir: self.dir, id: self.id })
     }
-
-    /// A created container.
-    pub(crate) fn create(self) -> Result<Container<'l>, Stop> {
-        self.save()?.create()
-    }
-
-    /// A container whose program has been started.
-    pub(crate) fn start(self) -> Result<Container<'l>, Stop> {
-        let container = self.create()?;
-        container.start()?;
-        Ok(container)
-    }
-
-    /// What the program has seen, from a container that is gone.
-    pub(crate) fn report(self) -> Result<Seen, Stop> {
-        let container = self.start()?;
-        let code = container.end()?;
-        let seen = container.seen();
-        container.delete()?;
-        same("the exit code of the program", code, 0)?;
-        seen
-    }
-
-    /// It has to run, and the program to see what this looks at.
-    pub(crate) fn inside(self, look: impl FnOnce(&Seen) -> Outcome) -> Outcome {
-        look(&self.report()?)
-    }
-
-    /// It has to run, and this to be at that path of the report.
-    pub(crate) fn sees(self, path: &str, wanted: impl Into<Value>) -> Outcome {
-        self.report()?.is(path, wanted)
-    }
-
-    /// It has to run.
-    pub(crate) fn runs(self) -> Outcome {
-        self.report().map(drop)
-    }
-
-    /// It has to run, and stat(2) of a path to tell this: `json!({"kind": "c", "major": 1})`.
-    pub(crate) fn finds(self, path: &str, wanted: Value) -> Outcome {
-        let seen = self.ask("stat", path).report()?;
-        includes(path, &seen["stat"][path], &wanted)
-    }
-
-    /// It has to run, and a file to have this content.
-    pub(crate) fn reads(self, path: &str, wanted: impl Into<Value>) -> Outcome {
-        let seen = self.ask("read", path).report()?;
-        includes(path, &seen["read"][path], &wanted.into())
-    }
-
-    /// It has to run, and open(2) of a path (r, w, rw, x for a new file) to end with this errno, or well.
-    pub(crate) fn opens(self, how: &str, path: &str, errno: Option<&str>) -> Outcome {
-        let seen = self.ask("open", json!([path, how])).report()?;
-        let key = format!("{how}:{path}");
-        includes(&format!("opening {key}"), &seen["open"][&key], &json!(errno))
-    }
-
-    /// `create` has to fail, and to leave nothing. The words (`cwd|directory`) tell whether its message is
-    /// about the right thing, which the specification does not ask for: the table shows it.
-    pub(crate) fn refused(self, words: &str) -> Outcome {
-        let bundle = self.save()?;
-        let done = bundle.try_create()?;
-        if done.code() == 0 {
-            return fail("create has accepted it");
-        }
-        bundle.lab.knows_nothing_of(&bundle.id)?;
-        bundle.lab.note_refusal(&done, words);
-        Ok(())
-    }
-
-    /// `create` has to fail, or `start`: what is about the process may be found out then.
-    pub(crate) fn fails(self, words: &str) -> Outcome {
-        let bundle = self.save()?;
-        let mut done = bundle.try_create()?;
-        if done.code() == 0 {
-            let container = Container::of(bundle, &done)?;
-            done = container.try_start()?;
-            container.remove()?;
-            if done.code() == 0 {
-                return fail("create and start have accepted it");
-            }
-            container.bundle.lab.note_refusal(&done, words);
-            return Ok(());
-        }
-        bundle.lab.note_refusal(&done, words);
-        Ok(())
-    }
-}
-
-/// A small usual container: six new namespaces, no capabilities.
-fn base() -> Value {
-    json!({
-        "ociVersion": "1.0.2",
-        "process": {
-            "user": { "uid": 0, "gid": 0 },
-            "args": null,
-            "env": ["PATH=/bin"],
-            "cwd": "/",
-        },
-        "root": { "path": "rootfs" },
-        "hostname": "box",
-        "mounts": [
-            { "destination": "/proc", "type": "proc", "source": "proc", "options": ["nosuid", "noexec", "nodev"] },
-            { "destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "mode=755", "size=1m"] },
-            { "destination": "/dev/pts", "type": "devpts", "source": "devpts",
-              "options": ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"] },
-            { "destination": "/dev/shm", "type": "tmpfs", "source": "shm", "options": ["nosuid", "noexec", "nodev", "mode=1777", "size=1m"] },
-        ],
-        "linux": {
-            "namespaces": [
-                { "type": "pid" }, { "type": "mount" }, { "type": "ipc" },
-                { "type": "uts" }, { "type": "network" }, { "type": "cgroup" },
-            ],
-        },
-    })
-}
-
-/// The probe and some directories. The probe's file is the same in all of them.
-fn make_rootfs(lab: &Lab, dir: &Path) -> Outcome {
-    let root = dir.join("rootfs");
-    for name in ["bin", "data", "dev", "etc", "proc", "sys"] {
-        lab::make_dir(&root.join(name), 0o755)?;
-    }
-    // Any user of a container may write here.
-    for name in ["hooks", "tmp"] {
-        lab::make_dir(&root.join(name), 0o1777)?;
-    }
-    fs::set_permissions(&root, fs::Permissions::from_mode(0o755))?;
-    fs::hard_link(&lab.probe, root.join("probe"))?;
-    Ok(std::os::unix::fs::symlink("/probe", root.join("bin/probe"))?)
 }

@@ -60,11 +60,12 @@ fn card(page: &mut String, report: &Report, index: usize) {
         ),
     );
     for level in LEVELS {
-        let Counts { passed, failed, skipped } = report.counts(index, |clause| clause.level == level);
+        let Counts { passed, failed, skipped, differs } =
+            report.counts(index, |clause| clause.level == level);
         add(
             page,
             format_args!(
-                "<dt>{}</dt><dd><span class=\"pass\">{passed}</span> <span class=\"fail\">{failed}</span> <span class=\"skip\">{skipped}</span></dd>",
+                "<dt>{}</dt><dd><span class=\"pass\">{passed}</span> <span class=\"differs\">{differs}</span> <span class=\"fail\">{failed}</span> <span class=\"skip\">{skipped}</span></dd>",
                 level.name()
             ),
         );
@@ -74,10 +75,15 @@ fn card(page: &mut String, report: &Report, index: usize) {
 
 /// A stacked bar: passed, failed, skipped of `whole`.
 fn bar(counts: Counts, whole: usize, height: usize) -> String {
-    let parts = [("pass", counts.passed), ("fail", counts.failed), ("skip", counts.skipped)];
+    let parts = [
+        ("pass", counts.passed),
+        ("differs", counts.differs),
+        ("fail", counts.failed),
+        ("skip", counts.skipped),
+    ];
     let mut drawn = format!(
-        "<svg viewBox=\"0 0 {BAR} {height}\" preserveAspectRatio=\"none\" role=\"img\" aria-label=\"{} passed, {} failed, {} skipped\">",
-        counts.passed, counts.failed, counts.skipped
+        "<svg viewBox=\"0 0 {BAR} {height}\" preserveAspectRatio=\"none\" role=\"img\" aria-label=\"{} passed, {} by design, {} failed, {} skipped\">",
+        counts.passed, counts.differs, counts.failed, counts.skipped
     );
     let mut before = 0;
     for (class, count) in parts {
@@ -149,7 +155,8 @@ fn table(page: &mut String, report: &Report) {
         ),
     );
     for (index, runtime) in report.runtimes.iter().enumerate() {
-        for (letter, word) in [("f", "fails"), ("s", "skipped"), ("p", "passes")] {
+        for (letter, word) in [("f", "fails"), ("s", "skipped"), ("p", "passes"), ("d", "differs by design")]
+        {
             add(page, format_args!("<option value=\"{index}{letter}\">{}: {word}", escape(&runtime.name)));
         }
     }
@@ -170,7 +177,7 @@ fn table(page: &mut String, report: &Report) {
 }
 
 fn row(page: &mut String, clause: &Clause, verdicts: &[&Verdict]) {
-    let letters: String = verdicts.iter().map(|verdict| &word(verdict)[..1]).collect();
+    let letters: String = verdicts.iter().map(|verdict| &verdict.word()[..1]).collect();
     add(
         page,
         format_args!(
@@ -182,23 +189,17 @@ fn row(page: &mut String, clause: &Clause, verdicts: &[&Verdict]) {
             escape(clause.sentence)
         ),
     );
+    if let Some(why) = clause.differs {
+        add(page, format_args!("<small><b>By design:</b> {}</small>", escape(why)));
+    }
     for verdict in verdicts {
-        let (Verdict::Pass(reason) | Verdict::Fail(reason) | Verdict::Skip(reason)) = verdict;
-        let word = word(verdict);
+        let (word, reason) = (verdict.word(), verdict.reason());
         add(page, format_args!("<td><span class=\"{word}\">{word}</span>"));
         if !reason.is_empty() {
             add(page, format_args!("<small>{}</small>", escape(reason)));
         }
     }
     add(page, format_args!("</tr>\n"));
-}
-
-fn word(verdict: &Verdict) -> &'static str {
-    match verdict {
-        Verdict::Pass(_) => "pass",
-        Verdict::Fail(_) => "fail",
-        Verdict::Skip(_) => "skip",
-    }
 }
 
 fn escape(text: &str) -> String {

@@ -3,13 +3,15 @@
 //!
 //! `conformance/run` builds everything, finds the peers and calls this program, which has to run as root with
 //! cgroup2 at /sys/fs/cgroup. A clause is declared in `clauses/`, one file for each chapter; what a case can
-//! say is in `draft.rs` (a configuration and what is expected of it), `container.rs` (the operations) and
+//! say is in `draft.rs` and `ask.rs` (a configuration and what is expected of it), `container.rs` (the operations) and
 //! `seen.rs` (what the probe has seen inside).
 #![expect(
     clippy::disallowed_methods,
     reason = "those rules guard a runtime against its containers; the suite writes in its own directory"
 )]
 
+mod ask;
+mod base;
 mod bundle;
 mod clause;
 mod clauses;

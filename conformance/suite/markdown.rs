@@ -9,15 +9,16 @@ use crate::runner::Verdict;
 pub(crate) fn render(report: &Report) -> String {
     let mut text = String::from("# Conformance to the OCI runtime specification 1.3\n\n");
     let mut line = |words: String| writeln!(text, "{words}").unwrap_or_default();
-    line("| runtime | passed | failed | skipped | version |\n|--|--:|--:|--:|--|".to_owned());
+    line("| runtime | passed | failed | skipped | by design | version |\n|--|--:|--:|--:|--:|--|".to_owned());
     for (index, runtime) in report.runtimes.iter().enumerate() {
         let counts = report.counts(index, |_| true);
         line(format!(
-            "| {} | {} | {} | {} | {} |",
+            "| {} | {} | {} | {} | {} | {} |",
             runtime.name,
             counts.passed,
             counts.failed,
             counts.skipped,
+            counts.differs,
             escape(&runtime.version)
         ));
     }
@@ -31,9 +32,10 @@ pub(crate) fn render(report: &Report) -> String {
         for (index, clause) in
             report.clauses.iter().enumerate().filter(|(_, clause)| chapter(clause) == wanted)
         {
-            let verdicts: Vec<&str> = report.row(index).into_iter().map(word).collect();
+            let verdicts: Vec<String> = report.row(index).into_iter().map(word).collect();
+            let why = clause.differs.map_or(String::new(), |why| format!(" **By design:** {}", escape(why)));
             line(format!(
-                "| `{}` | {} | {} ({}) | {} |",
+                "| `{}` | {} | {} ({}){why} | {} |",
                 clause.id,
                 clause.level.name(),
                 escape(clause.sentence),
@@ -49,20 +51,19 @@ pub(crate) fn render(report: &Report) -> String {
     line("\n## Reasons\n".to_owned());
     for (index, clause) in report.clauses.iter().enumerate() {
         for (runtime, verdict) in names.iter().zip(report.row(index)) {
-            if let Verdict::Fail(reason) | Verdict::Skip(reason) = verdict {
-                line(format!("- `{}` {runtime} {}: {}", clause.id, word(verdict), escape(reason)));
+            if !matches!(verdict, Verdict::Pass(_)) {
+                line(format!("- `{}` {runtime} {}: {}", clause.id, word(verdict), escape(verdict.reason())));
             }
         }
     }
     text
 }
 
-/// The verdict in one word.
-pub(crate) fn word(verdict: &Verdict) -> &'static str {
+/// The verdict in one word, a failure in bold.
+fn word(verdict: &Verdict) -> String {
     match verdict {
-        Verdict::Pass(_) => "pass",
-        Verdict::Fail(_) => "**fail**",
-        Verdict::Skip(_) => "skip",
+        Verdict::Fail(_) => format!("**{}**", verdict.word()),
+        other => other.word().to_owned(),
     }
 }
 

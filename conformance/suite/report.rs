@@ -19,6 +19,8 @@ pub(crate) struct Counts {
     pub(crate) passed: usize,
     pub(crate) failed: usize,
     pub(crate) skipped: usize,
+    /// Other than the text on purpose.
+    pub(crate) differs: usize,
 }
 
 impl Counts {
@@ -27,11 +29,12 @@ impl Counts {
             Verdict::Pass(_) => self.passed += 1,
             Verdict::Fail(_) => self.failed += 1,
             Verdict::Skip(_) => self.skipped += 1,
+            Verdict::Differs(_) => self.differs += 1,
         }
     }
 
     pub(crate) fn all(self) -> usize {
-        self.passed + self.failed + self.skipped
+        self.passed + self.failed + self.skipped + self.differs
     }
 }
 
@@ -65,10 +68,10 @@ impl Report<'_> {
 
     /// The line that counts.
     pub(crate) fn line(&self, runtime: usize) -> String {
-        let Counts { passed, failed, skipped } = self.counts(runtime, |_| true);
+        let Counts { passed, failed, skipped, differs } = self.counts(runtime, |_| true);
         let name = &self.runtimes[runtime].name;
         let name = if self.runtimes.len() > 1 { format!(" {name}") } else { String::new() };
-        format!("conformance{name}: {passed} passed, {failed} failed, {skipped} skipped")
+        format!("conformance{name}: {passed} passed, {failed} failed, {skipped} skipped, {differs} by design")
     }
 
     /// Whether a runtime has failed in nothing but SHOULDs.
@@ -80,7 +83,8 @@ impl Report<'_> {
     pub(crate) fn all_differ(&self) -> Vec<usize> {
         let fails = |clause: &usize| {
             let row = self.row(*clause);
-            row.len() > 1 && row.iter().all(|verdict| matches!(verdict, Verdict::Fail(_)))
+            row.len() > 1
+                && row.iter().all(|verdict| matches!(verdict, Verdict::Fail(_) | Verdict::Differs(_)))
         };
         (0..self.clauses.len()).filter(fails).collect()
     }

@@ -16,6 +16,8 @@ pub(crate) enum Verdict {
     Pass(String),
     Fail(String),
     Skip(String),
+    /// Fails where the clause has a reason for it.
+    Differs(String),
 }
 
 /// What is run.
@@ -64,6 +66,24 @@ pub(crate) fn run(plan: &Plan, tell: impl Fn(&Clause, &Verdict) -> Result<()>) -
     })
 }
 
+impl Verdict {
+    /// In a word.
+    pub(crate) fn word(&self) -> &'static str {
+        match self {
+            Self::Pass(_) => "pass",
+            Self::Fail(_) => "fail",
+            Self::Skip(_) => "skip",
+            Self::Differs(_) => "differs",
+        }
+    }
+
+    /// Why, or what a reader should know.
+    pub(crate) fn reason(&self) -> &str {
+        let (Self::Pass(reason) | Self::Fail(reason) | Self::Skip(reason) | Self::Differs(reason)) = self;
+        reason
+    }
+}
+
 /// Runs one case, in a lab of its own.
 fn judge(plan: &Plan, clause: &Clause) -> Verdict {
     if let Some(reason) = clause.needs.iter().copied().find_map(Need::missing) {
@@ -77,8 +97,12 @@ fn judge(plan: &Plan, clause: &Clause) -> Verdict {
     let leaks = if outcome.is_ok() { lab.leaks() } else { Vec::new() };
     lab.clean_up();
     match outcome {
+        Ok(()) if plan.runtime.is_ours() && clause.differs.is_some() => {
+            Verdict::Fail("passes: it is no difference by design any more".to_owned())
+        }
         Ok(()) if leaks.is_empty() => Verdict::Pass(lab.notes()),
         Ok(()) => Verdict::Fail(one_line(&format!("leaves behind: {}", leaks.join(", ")), &lab)),
+        Err(Stop::Fail(reason)) if clause.differs.is_some() => Verdict::Differs(one_line(&reason, &lab)),
         Err(Stop::Fail(reason)) => Verdict::Fail(one_line(&reason, &lab)),
         Err(Stop::Skip(reason)) => Verdict::Skip(one_line(&reason, &lab)),
     }

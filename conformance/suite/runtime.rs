@@ -16,6 +16,13 @@ pub(crate) struct Runtime {
     pub(crate) version: String,
 }
 
+impl Runtime {
+    /// Whether it is this project's own.
+    pub(crate) fn is_ours(&self) -> bool {
+        self.name == env!("CARGO_PKG_NAME")
+    }
+}
+
 impl FromStr for Runtime {
     type Err = anyhow::Error;
 
@@ -39,7 +46,7 @@ impl FromStr for Runtime {
 }
 
 /// The absolute path of a program.
-fn look_up(program: &Path) -> Option<PathBuf> {
+pub(crate) fn look_up(program: &Path) -> Option<PathBuf> {
     let is_program = |path: &PathBuf| {
         path.metadata().is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
     };

@@ -4,6 +4,10 @@ mod callers;
 mod config_hooks;
 mod config_mounts;
 mod config_process;
+mod config_process_capabilities;
+mod config_process_linux;
+mod config_process_rlimits;
+mod config_process_user;
 mod config_root;
 mod linux_cgroups;
 mod linux_devices;
@@ -19,6 +23,10 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Clause> {
         config_root::CLAUSES,
         config_mounts::CLAUSES,
         config_process::CLAUSES,
+        config_process_user::CLAUSES,
+        config_process_rlimits::CLAUSES,
+        config_process_capabilities::CLAUSES,
+        config_process_linux::CLAUSES,
         config_hooks::CLAUSES,
         linux_namespaces::CLAUSES,
         linux_devices::CLAUSES,
