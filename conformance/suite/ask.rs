@@ -20,6 +20,16 @@ impl<'l> Draft<'l> {
         Ok(container)
     }
 
+    /// What the program has seen on a terminal, from a container that is gone.
+    pub(crate) fn report_on_terminal(self) -> Result<Seen, Stop> {
+        let (container, console) = self.with("process/terminal", true).save()?.create_on_terminal()?;
+        container.start()?;
+        let seen = console.seen()?;
+        container.end()?;
+        container.delete()?;
+        Ok(seen)
+    }
+
     /// What the program has seen, from a container that is gone.
     pub(crate) fn report(self) -> Result<Seen, Stop> {
         let container = self.start()?;
@@ -93,5 +103,19 @@ impl<'l> Draft<'l> {
         }
         bundle.lab.note_refusal(&done, words);
         Ok(())
+    }
+
+    /// It has to run, and then to end by this signal.
+    pub(crate) fn ends_by(self, signal: i32) -> Outcome {
+        let container = self.start()?;
+        let code = container.end()?;
+        container.delete()?;
+        same("the exit code of the program", code, 128 + signal)
+    }
+
+    /// It has to run, and a system call of the probe to end with this errno, or well.
+    pub(crate) fn calls(self, name: &str, (number, words): (i64, &[u64]), errno: Option<&str>) -> Outcome {
+        let seen = self.ask("calls", json!([name, number, words])).report()?;
+        includes(&format!("the outcome of {name}"), &seen["calls"][name], &json!(errno))
     }
 }

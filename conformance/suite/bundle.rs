@@ -1,6 +1,6 @@
 //! A bundle on disk, and what can be done with it.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
 use serde_json::Value;
@@ -10,6 +10,7 @@ use crate::command::{Call, Done, text};
 use crate::container::Container;
 use crate::lab::Lab;
 use crate::seen::Seen;
+use crate::socket::{Console, Receiver};
 
 /// A bundle, and the id of the container that is made from it.
 #[derive(Clone, Debug)]
@@ -38,9 +39,16 @@ impl<'l> Bundle<'l> {
 
     /// `create` after these global options, to be changed further.
     pub(crate) fn create_call(&self, globals: &[&str]) -> Call {
+        self.create_with(globals, &[])
+    }
+
+    /// `create` after these global options, and with these of its own.
+    pub(crate) fn create_with(&self, globals: &[&str], own: &[&OsStr]) -> Call {
         let mut line: Vec<OsString> = globals.iter().map(OsString::from).collect();
         line.extend(["create".into(), "--bundle".into(), self.dir.clone().into()]);
-        line.extend(["--pid-file".into(), self.pid_file().into(), OsString::from(&self.id)]);
+        line.extend(["--pid-file".into(), self.pid_file().into()]);
+        line.extend(own.iter().map(OsString::from));
+        line.push(OsString::from(&self.id));
         self.lab.call(line)
     }
 
@@ -48,6 +56,17 @@ impl<'l> Bundle<'l> {
     pub(crate) fn create(self) -> Result<Container<'l>, Stop> {
         let done = self.try_create()?.ok()?;
         Container::of(self, &done)
+    }
+
+    /// A created container with a terminal, and the terminal's master.
+    pub(crate) fn create_on_terminal(self) -> Result<(Container<'l>, Console), Stop> {
+        let receiver = Receiver::listen(&self.dir.join("console"))?;
+        let done = self
+            .create_with(&[], &["--console-socket".as_ref(), receiver.path.as_os_str()])
+            .finish()?
+            .ok()?;
+        let console = Console::new(receiver.receive()?.only()?);
+        Ok((Container::of(self, &done)?, console))
     }
 
     /// What a hook has written.

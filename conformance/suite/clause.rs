@@ -37,6 +37,8 @@ pub(crate) enum Need {
     File(&'static str),
     /// So many processors that this process may use.
     Processors(usize),
+    /// A program in one of the directories of `PATH`.
+    Program(&'static str),
 }
 
 impl fmt::Display for Need {
@@ -46,6 +48,7 @@ impl fmt::Display for Need {
             Self::Capability(name) => f.write_str(name),
             Self::File(path) => f.write_str(path),
             Self::Processors(count) => write!(f, "{count} processors"),
+            Self::Program(name) => write!(f, "program {name}"),
         }
     }
 }
@@ -64,6 +67,9 @@ impl Need {
                 std::thread::available_parallelism().is_ok_and(|n| n.get() >= count),
                 format!("fewer than {count} processors"),
             ),
+            Self::Program(name) => {
+                (crate::runtime::look_up(Path::new(name)).is_some(), format!("no program {name}"))
+            }
         };
         (!there).then_some(reason)
     }

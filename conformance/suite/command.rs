@@ -131,13 +131,10 @@ impl Done {
 
 /// A command line in a reason: without the directories, which differ from run to run.
 fn short(line: &str) -> String {
-    let words = line.split(' ').filter(|word| !word.contains('/') && !word.starts_with("--"));
-    line.split(' ')
-        .take(1)
-        .filter_map(|program| program.rsplit('/').next())
-        .chain(words)
-        .collect::<Vec<_>>()
-        .join(" ")
+    let mut words = line.split(' ');
+    let program = words.next().and_then(|program| program.rsplit('/').next()).unwrap_or("");
+    let others = words.filter(|word| !word.contains('/') && !word.starts_with("--"));
+    std::iter::once(program).chain(others).collect::<Vec<_>>().join(" ")
 }
 
 /// A file's content, as far as it is text.

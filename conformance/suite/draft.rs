@@ -139,6 +139,11 @@ impl<'l> Draft<'l> {
         self.with("process/capabilities", json!({ "bounding": set, "effective": set, "permitted": set }))
     }
 
+    /// With a filter that has this default action and these rules.
+    pub(crate) fn seccomp(self, default: &str, rules: Value) -> Self {
+        self.with("linux/seccomp", json!({ "defaultAction": default, "syscalls": rules }))
+    }
+
     /// With the recorder as the last hook of a kind; [`Bundle::record`] has what it has written.
     pub(crate) fn hook(self, kind: &str, name: &str) -> Self {
         self.hook_that(kind, name, "")

@@ -27,6 +27,8 @@ mod report;
 mod runner;
 mod runtime;
 mod seen;
+mod socket;
+mod sys;
 
 use std::io::Write;
 use std::process::ExitCode;

@@ -59,7 +59,7 @@ impl Report<'_> {
     pub(crate) fn chapters(&self) -> Vec<&'static str> {
         let mut chapters: Vec<&str> = Vec::new();
         for clause in &self.clauses {
-            if chapters.last() != Some(&chapter(clause)) {
+            if !chapters.contains(&chapter(clause)) {
                 chapters.push(chapter(clause));
             }
         }

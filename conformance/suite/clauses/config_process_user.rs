@@ -1,5 +1,7 @@
 //! config.md: process.user.
 
+use std::os::unix::fs::PermissionsExt;
+
 use serde_json::{Value, json};
 
 use crate::clause::{Clause, Outcome, expect, fail, must};
@@ -72,6 +74,78 @@ pub(crate) const CLAUSES: &[Clause] = &[
         |lab| {
             let own = lab.own_umask()?;
             lab.base().sees("umask", own)
+        },
+    ),
+    must(
+        "config.process.user.additional-gids.user-namespace",
+        (
+            USER,
+            "additionalGids … specifies additional group IDs in the container namespace to be added to the process.",
+        ),
+        |lab| {
+            lab.with("process/user/additionalGids", json!([5, 60]))
+                .user_namespace(300_000)
+                .inside(|seen| has_groups(seen.at("groups"), &[5, 60]))
+        },
+    ),
+    must(
+        "config.process.user.additional-gids.only-those",
+        (
+            USER,
+            "additionalGids … specifies additional group IDs in the container namespace to be added to the process.",
+        ),
+        |lab| {
+            lab.with("process/user", json!({ "uid": 1000, "gid": 1001, "additionalGids": [5, 6] })).inside(
+                |seen| {
+                    let others = seen["groups"]
+                        .as_array()
+                        .is_some_and(|all| all.iter().any(|id| ![5, 6, 1001].map(Value::from).contains(id)));
+                    expect(!others, format!("the groups are {}", seen["groups"]))
+                },
+            )
+        },
+    ),
+    must(
+        "config.process.user.additional-gids.many",
+        (
+            USER,
+            "additionalGids … specifies additional group IDs in the container namespace to be added to the process.",
+        ),
+        |lab| {
+            let many: Vec<u64> = (2000..2100).collect();
+            lab.with("process/user/additionalGids", json!(many))
+                .inside(|seen| has_groups(seen.at("groups"), &many))
+        },
+    ),
+    must(
+        "config.process.user.additional-gids.unmapped",
+        (
+            "runtime.md#create",
+            "If the runtime cannot apply a property as specified in the configuration, it MUST generate an error",
+        ),
+        |lab| {
+            lab.with("process/user/additionalGids", json!([70_000]))
+                .user_namespace(300_000)
+                .fails("70000|gid|group")
+        },
+    ),
+    must(
+        "config.process.user.gid.unmapped",
+        (
+            "runtime.md#create",
+            "If the runtime cannot apply a property as specified in the configuration, it MUST generate an error",
+        ),
+        |lab| lab.with("process/user/gid", 70_000).user_namespace(300_000).fails("70000|gid|group"),
+    ),
+    must(
+        "config.process.user.umask.new-file",
+        (USER, "umask (int, OPTIONAL) specifies the umask of the user."),
+        |lab| {
+            let draft = lab.with("process/user/umask", 0o077).ask("write", json!(["/tmp/new", "text"]));
+            let file = draft.rootfs("/tmp/new");
+            draft.runs()?;
+            let mode = std::fs::metadata(file)?.permissions().mode() & 0o777;
+            expect(mode == 0o600, format!("the new file has the mode {mode:o}"))
         },
     ),
 ];

@@ -9,10 +9,19 @@ mod config_process_linux;
 mod config_process_rlimits;
 mod config_process_user;
 mod config_root;
+mod config_scheduler;
+mod config_terminal;
 mod linux_cgroups;
 mod linux_devices;
+mod linux_intel_rdt;
+mod linux_memory_policy;
 mod linux_namespaces;
+mod linux_netdevices;
+mod linux_seccomp;
+mod linux_seccomp_args;
+mod linux_seccomp_notify;
 mod runtime_lifecycle;
+mod runtime_linux;
 mod runtime_operations;
 
 use crate::clause::Clause;
@@ -27,12 +36,21 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Clause> {
         config_process_rlimits::CLAUSES,
         config_process_capabilities::CLAUSES,
         config_process_linux::CLAUSES,
+        config_scheduler::CLAUSES,
+        config_terminal::CLAUSES,
         config_hooks::CLAUSES,
         linux_namespaces::CLAUSES,
         linux_devices::CLAUSES,
         linux_cgroups::CLAUSES,
+        linux_intel_rdt::CLAUSES,
+        linux_memory_policy::CLAUSES,
+        linux_netdevices::CLAUSES,
+        linux_seccomp::CLAUSES,
+        linux_seccomp_args::CLAUSES,
+        linux_seccomp_notify::CLAUSES,
         runtime_lifecycle::CLAUSES,
         runtime_operations::CLAUSES,
+        runtime_linux::CLAUSES,
         callers::CLAUSES,
     ]
     .into_iter()
