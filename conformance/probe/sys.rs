@@ -30,7 +30,13 @@ static TERM: AtomicBool = AtomicBool::new(false);
 /// Waits for a signal; tells its number, real-time signals included.
 pub(crate) fn next_signal() -> Result<i64, i32> {
     let mut set = [u64::MAX];
-    let number = call(libc::SYS_rt_sigtimedwait, [address(&mut set), 0, 0, 8, 0, 0])?;
+    let number = loop {
+        match call(libc::SYS_rt_sigtimedwait, [address(&mut set), 0, 0, 8, 0, 0]) {
+            // Frozen and thawed, for one.
+            Err(libc::EINTR) => {}
+            other => break other?,
+        }
+    };
     TERM.store(number == Signal::SIGTERM as i64, Ordering::Relaxed);
     Ok(number)
 }

@@ -132,7 +132,7 @@ fn cgroups_below(cgroup: &Path) -> Vec<PathBuf> {
     children.flat_map(|child| cgroups_below(&child.path()).into_iter().chain([child.path()])).collect()
 }
 
-fn all_pids() -> Vec<i32> {
+pub(crate) fn all_pids() -> Vec<i32> {
     let Ok(proc) = fs::read_dir("/proc") else {
         return Vec::new();
     };

@@ -1,6 +1,10 @@
 //! The clauses, one file for each chapter of the specification.
 
 mod callers;
+mod callers_commands;
+mod callers_exec;
+mod callers_messages;
+mod config_annotations;
 mod config_hooks;
 mod config_mounts;
 mod config_process;
@@ -11,6 +15,8 @@ mod config_process_user;
 mod config_root;
 mod config_scheduler;
 mod config_terminal;
+mod features;
+mod features_seccomp;
 mod linux_cgroups;
 mod linux_devices;
 mod linux_intel_rdt;
@@ -30,6 +36,7 @@ use crate::clause::Clause;
 pub(crate) fn all() -> impl Iterator<Item = &'static Clause> {
     [
         config_root::CLAUSES,
+        config_annotations::CLAUSES,
         config_mounts::CLAUSES,
         config_process::CLAUSES,
         config_process_user::CLAUSES,
@@ -51,7 +58,12 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Clause> {
         runtime_lifecycle::CLAUSES,
         runtime_operations::CLAUSES,
         runtime_linux::CLAUSES,
+        features::CLAUSES,
+        features_seccomp::CLAUSES,
         callers::CLAUSES,
+        callers_messages::CLAUSES,
+        callers_commands::CLAUSES,
+        callers_exec::CLAUSES,
     ]
     .into_iter()
     .flatten()

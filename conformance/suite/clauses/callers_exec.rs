@@ -1,0 +1,171 @@
+//! What callers do besides the specification's operations: exec, run, ps, pause and resume.
+
+use std::ffi::OsStr;
+
+use serde_json::{Value, json};
+
+use crate::clause::{Clause, Need, Outcome, Stop, callers, expect, same};
+use crate::command::{Done, text};
+use crate::container::Container;
+use crate::lab::Lab;
+use crate::seen::Seen;
+
+const EXEC: &str = "callers: exec";
+const RUN: &str = "callers: run";
+const OTHERS: &str = "callers: ps, pause, resume";
+
+pub(crate) const CLAUSES: &[Clause] = &[
+    callers("callers.exec.process", (EXEC, "exec --process FILE runs another program in a running container (podman, containerd)."), |lab| {
+        in_container(lab, &|container| {
+            let seen = executed(container, json!({}))?;
+            let own = container.seen()?;
+            same("the pid namespace", &seen["namespaces"]["pid"], &own["namespaces"]["pid"])?;
+            same("the mount namespace", &seen["namespaces"]["mnt"], &own["namespaces"]["mnt"])
+        })
+    }),
+    callers("callers.exec.user", (EXEC, "The process of FILE has user, environment and working directory of its own."), |lab| {
+        in_container(lab, &|container| {
+            let process = json!({ "user": { "uid": 7, "gid": 8 }, "cwd": "/tmp", "env": ["PATH=/bin", "A=1"] });
+            let seen = executed(container, process)?;
+            seen.is("uid", json!([7, 7, 7]))?;
+            seen.is("gid", json!([8, 8, 8]))?;
+            seen.is("cwd", "/tmp")?;
+            seen.is("env", json!({ "A": "1" }))
+        })
+    }),
+    callers("callers.exec.capabilities", (EXEC, "The process of FILE has capabilities of its own, and none that it does not name."), |lab| {
+        in_container(lab, &|container| {
+            let set = json!(["CAP_KILL"]);
+            let seen = executed(container, json!({ "capabilities": { "bounding": set, "permitted": set, "effective": set } }))?;
+            seen.is("capabilities/permitted", set)
+        })
+    }),
+    callers("callers.exec.cgroup", (EXEC, "It is in the container's cgroup."), |lab| {
+        in_container(lab, &|container| {
+            let seen = executed(container, json!({}))?;
+            let own = container.seen()?;
+            same("its cgroup", &seen["cgroup"], &own["cgroup"])
+        })
+    }),
+    callers("callers.exec.exit-code", (EXEC, "exec in the foreground ends with the program's exit code (CRI-O, docker's build)."), |lab| {
+        in_container(lab, &|container| {
+            let process = json!({ "args": ["/probe", "{\"then\":{\"exit\":7}}"] });
+            same("the exit code", exec(container, process, &[])?.code(), 7)
+        })
+    }),
+    callers("callers.exec.signal", (EXEC, "exec in the foreground ends with 128 and the signal."), |lab| {
+        in_container(lab, &|container| {
+            let process = json!({ "args": ["/probe", "{\"then\":\"abort\"}"] });
+            same("the exit code", exec(container, process, &[])?.code(), 134)
+        })
+    }),
+    callers("callers.exec.detach", (EXEC, "exec --detach --pid-file FILE ends once the program runs; FILE has its pid without a newline."), |lab| {
+        in_container(lab, &|container| {
+            let file = lab.dir.join("exec-pid");
+            let process = json!({ "args": ["/probe", "{\"then\":\"wait\"}"] });
+            exec(container, process, &["--detach".as_ref(), "--pid-file".as_ref(), file.as_os_str()])?.ok()?;
+            let pid: i32 = text(&file).parse()?;
+            expect(text(format!("/proc/{pid}/cmdline")).starts_with("/probe"), format!("process {pid} is not the program"))
+        })
+    }),
+    callers("callers.exec.command-line", (EXEC, "exec ID COMMAND... with the configuration's process for the rest (CRI-O, conmon-rs)."), |lab| {
+        in_container(lab, &|container| {
+            let done = lab.run(["exec", container.id(), "/probe", "{}", "--detach"])?.ok()?;
+            report(&done)?.is("args/2", "--detach")
+        })
+    }),
+    callers("callers.exec.missing-program", (EXEC, "exec of a missing program fails with \"no such file or directory\" or \"executable file\" (docker, podman)."), |lab| {
+        in_container(lab, &|container| {
+            exec(container, json!({ "args": ["/nowhere"] }), &[])?.fails_with("no such file or directory|executable file")
+        })
+    }),
+    callers("callers.exec.stopped", (EXEC, "exec in a stopped container fails."), |lab| {
+        let container = lab.base().start()?;
+        container.end()?;
+        exec(&container, json!({}), &[])?.fails()?;
+        container.delete()
+    }),
+    callers("callers.exec.cpu-affinity", (EXEC, "execCPUAffinity.final is a list of CPUs the process will be run on after the transition to container's cgroup."), |lab| {
+        in_container(lab, &|container| {
+            executed(container, json!({ "execCPUAffinity": { "initial": "0", "final": "0" } }))?.is("affinity", "0")
+        })
+    })
+    .needs(&[Need::Processors(2)]),
+    callers("callers.run.exit-code", (RUN, "run in the foreground ends with the program's exit code and leaves nothing (buildkit)."), |lab| {
+        let bundle = lab.base().then(json!({ "exit": 5 })).save()?;
+        let done = lab.run(["run", "--bundle", &bundle.dir.display().to_string(), &bundle.id])?;
+        same("the exit code", done.code(), 5)?;
+        report(&done)?.is("args/0", "/probe")?;
+        lab.knows_nothing_of(&bundle.id)
+    }),
+    callers("callers.run.signal", (RUN, "run in the foreground ends with 128 and the signal."), |lab| {
+        let bundle = lab.base().share("pid").then("abort").save()?;
+        let done = lab.run(["run", "--bundle", &bundle.dir.display().to_string(), &bundle.id])?;
+        same("the exit code", done.code(), 134)
+    }),
+    callers("callers.run.detach", (RUN, "run --detach leaves a running container."), |lab| {
+        let bundle = lab.base().then("wait").save()?;
+        let (dir, pid) = (bundle.dir.display().to_string(), bundle.pid_file().display().to_string());
+        let done = lab.run(["run", "--detach", "--bundle", &dir, "--pid-file", &pid, &bundle.id])?.ok()?;
+        let container = Container::of(bundle, &done)?;
+        container.seen()?;
+        container.is("running")?;
+        container.remove()
+    }),
+    callers("callers.ps.json", (OTHERS, "ps --format json: an array of the pids (containerd)."), |lab| {
+        in_container(lab, &|container| {
+            let pids: Value = serde_json::from_str(&lab.run(["ps", "--format", "json", container.id()])?.ok()?.stdout())?;
+            same("the list", &pids, &json!([container.pid]))
+        })
+    }),
+    callers("callers.pause.status", (OTHERS, "pause freezes a container; its status is paused (podman, containerd)."), |lab| {
+        in_container(lab, &|container| {
+            lab.run(["pause", container.id()])?.ok()?;
+            container.is("paused")?;
+            let frozen = text(container.bundle.cgroup.join("cgroup.events")).contains("frozen 1");
+            lab.run(["resume", container.id()])?.ok()?;
+            container.is("running")?;
+            expect(frozen, "its cgroup is not frozen")
+        })
+    }),
+    callers("callers.pause.kill", (OTHERS, "delete --force removes a paused container."), |lab| {
+        let container = lab.base().then("wait").start()?;
+        container.seen()?;
+        lab.run(["pause", container.id()])?.ok()?;
+        lab.run(["delete", "--force", container.id()])?.ok()?;
+        lab.knows_nothing_of(container.id())
+    }),
+];
+
+/// A running container, gone afterwards.
+fn in_container(lab: &Lab<'_>, case: &dyn Fn(&Container<'_>) -> Outcome) -> Outcome {
+    let container = lab.base().then("wait").start()?;
+    container.seen()?;
+    case(&container)?;
+    container.remove()
+}
+
+/// `exec --process` with the probe unless another program is asked for.
+fn exec(container: &Container<'_>, changes: Value, flags: &[&OsStr]) -> Result<Done, Stop> {
+    let mut process =
+        json!({ "user": { "uid": 0, "gid": 0 }, "cwd": "/", "env": ["PATH=/bin"], "args": ["/probe"] });
+    for (name, value) in changes.as_object().into_iter().flatten() {
+        process[name] = value.clone();
+    }
+    let lab = container.lab();
+    let file = lab.file(&format!("process{}", lab.number()), process.to_string(), 0o644)?;
+    let mut line: Vec<&OsStr> = vec!["exec".as_ref()];
+    line.extend_from_slice(flags);
+    line.extend(["--process".as_ref(), file.as_os_str(), container.id().as_ref()]);
+    lab.run(line)
+}
+
+/// What such a program has seen.
+fn executed(container: &Container<'_>, changes: Value) -> Result<Seen, Stop> {
+    report(&exec(container, changes, &[])?.ok()?)
+}
+
+fn report(done: &Done) -> Result<Seen, Stop> {
+    let text = done.stdout();
+    Ok(Seen(serde_json::from_str(text.lines().next().unwrap_or(""))?))
+}
