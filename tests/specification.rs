@@ -6,6 +6,9 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests panic")]
 #![expect(clippy::print_stderr, reason = "says that a test has skipped itself")]
 
+#[path = "../conformance/properties.rs"]
+mod properties;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -13,6 +16,7 @@ use std::path::{Path, PathBuf};
 use minidocker_oci::plan::{self, HostFacts, Wishes};
 use minidocker_oci::spec::{self, Bundle};
 use minidocker_oci::verbs::features::features;
+use properties::Covered;
 use serde_json::Value;
 
 fn repository() -> &'static Path {
@@ -151,15 +155,35 @@ impl Properties {
 }
 
 #[test]
-fn the_walk_finds_what_the_schema_has() {
-    let Some(dir) = schema("the_walk_finds_what_the_schema_has") else { return };
-    let found = Properties::of(&dir, "config-schema.json");
-    assert!(found.len() > 200, "only {found:?}");
-    for deep in
-        ["linux.seccomp.syscalls[].args[].op", "linux.netDevices{}.name", "mounts[].uidMappings[].size"]
-    {
-        assert!(found.contains(deep), "{deep}");
+fn every_property_of_the_schema_has_clauses_or_a_reason() {
+    let Some(dir) = schema("every_property_of_the_schema_has_clauses_or_a_reason") else { return };
+    for (file, covered) in properties::SCHEMAS {
+        let found = Properties::of(&dir, file);
+        assert!(found.len() >= covered.len(), "{file} has only {found:?}");
+        let line = |path: &str| covered.iter().find(|(name, _)| *name == path).map(|(_, covered)| covered);
+        let unlisted: Vec<&String> = found.iter().filter(|path| !is_covered(path, &line)).collect();
+        assert!(unlisted.is_empty(), "conformance/properties.rs has nothing for {file}: {unlisted:?}");
+        let stale: Vec<&str> =
+            covered.iter().map(|(n, _)| *n).filter(|name| !found.contains(*name)).collect();
+        assert!(stale.is_empty(), "{file} has no {stale:?}");
+        for (name, covered) in covered {
+            // That there are such clauses the suite itself sees to.
+            let said = match covered {
+                Covered::By(clauses) | Covered::Own(clauses) => clauses.concat(),
+                Covered::Not(reason) => (*reason).to_owned(),
+            };
+            assert!(!said.is_empty(), "{name} has neither clauses nor a reason");
+        }
     }
+}
+
+/// By a line of its own, or by one of what it is in that speaks for all of it.
+fn is_covered<'l>(path: &str, line: &dyn Fn(&str) -> Option<&'l Covered>) -> bool {
+    if line(path).is_some() {
+        return true;
+    }
+    let parents = path.match_indices('.').map(|(at, _)| path[..at].trim_end_matches(['[', ']', '{', '}']));
+    parents.rev().find_map(line).is_some_and(|parent| !matches!(parent, Covered::Own(_)))
 }
 
 /// `features` as a table for README.

@@ -4,6 +4,7 @@ use std::fmt::{self, Display};
 use std::path::Path;
 
 use crate::lab::Lab;
+use crate::runtime::Runtime;
 
 /// How binding a sentence is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,7 +27,7 @@ impl Level {
     }
 }
 
-/// What a machine may lack. A clause that needs it is skipped there, with the reason.
+/// What a machine or a runtime may lack. A clause that needs it is skipped there, with the reason.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Need {
     /// A controller of cgroup2, such as `memory`.
@@ -39,6 +40,8 @@ pub(crate) enum Need {
     Processors(usize),
     /// A program in one of the directories of `PATH`.
     Program(&'static str),
+    /// A verb that the specification does not ask for.
+    Verb(&'static str),
 }
 
 impl fmt::Display for Need {
@@ -49,13 +52,14 @@ impl fmt::Display for Need {
             Self::File(path) => f.write_str(path),
             Self::Processors(count) => write!(f, "{count} processors"),
             Self::Program(name) => write!(f, "program {name}"),
+            Self::Verb(name) => write!(f, "verb {name}"),
         }
     }
 }
 
 impl Need {
-    /// Why the machine hasn't got it; `None` where it has.
-    pub(crate) fn missing(self) -> Option<String> {
+    /// Why the machine or the runtime hasn't got it; `None` where it has.
+    pub(crate) fn missing(self, runtime: &Runtime) -> Option<String> {
         let (there, reason) = match self {
             Self::Controller(name) => (
                 crate::lab::controllers().iter().any(|c| c == name),
@@ -70,6 +74,7 @@ impl Need {
             Self::Program(name) => {
                 (crate::runtime::look_up(Path::new(name)).is_some(), format!("no program {name}"))
             }
+            Self::Verb(name) => (runtime.has_verb(name), format!("{} has no verb {name}", runtime.name)),
         };
         (!there).then_some(reason)
     }

@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail};
 use clap::Parser;
 
 use crate::clause::{Clause, Level};
+use crate::properties::{self, Covered};
 use crate::report::Report;
 use crate::runner::{Plan, Verdict};
 use crate::runtime::Runtime;
@@ -45,6 +46,7 @@ struct Options {
 /// Does what the command line asks for. Whether the first runtime has passed all that binds it.
 pub(crate) fn run() -> Result<bool> {
     let options = Options::parse();
+    check_properties()?;
     let selected = select(&options.clauses)?;
     if options.list {
         list(&selected)?;
@@ -74,6 +76,24 @@ pub(crate) fn run() -> Result<bool> {
         }
     }
     Ok(report.is_binding_met(0))
+}
+
+/// The table of properties names clauses that there are.
+fn check_properties() -> Result<()> {
+    let lines = properties::SCHEMAS.iter().flat_map(|(_, lines)| lines.iter());
+    for (property, covered) in lines {
+        let clauses = match covered {
+            Covered::By(clauses) | Covered::Own(clauses) => *clauses,
+            Covered::Not("") => bail!("properties.rs has no reason for {property}"),
+            Covered::Not(_) => &[],
+        };
+        for begin in clauses {
+            if !clauses::all().any(|clause| clause.id.starts_with(begin)) {
+                bail!("properties.rs has {property} covered by {begin}, which no clause begins with");
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The clauses whose ids begin with one of the names, in the order of the chapters.

@@ -4,7 +4,7 @@
 //! `conformance/run` builds everything, finds the peers and calls this program, which has to run as root with
 //! cgroup2 at /sys/fs/cgroup. A clause is declared in `clauses/`, one file for each chapter; what a case can
 //! say is in `draft.rs` and `ask.rs` (a configuration and what is expected of it), `container.rs` (the operations) and
-//! `seen.rs` (what the probe has seen inside).
+//! `seen.rs` (what the probe has seen inside); `host.rs` has what a case does to the host meanwhile.
 #![expect(
     clippy::disallowed_methods,
     reason = "those rules guard a runtime against its containers; the suite writes in its own directory"
@@ -19,10 +19,13 @@ mod cli;
 mod command;
 mod container;
 mod draft;
+mod host;
 mod html;
 mod lab;
 mod leaks;
 mod markdown;
+#[path = "../properties.rs"]
+mod properties;
 mod report;
 mod runner;
 mod runtime;

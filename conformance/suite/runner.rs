@@ -5,7 +5,7 @@ use std::sync::mpsc;
 
 use anyhow::{Result, anyhow};
 
-use crate::clause::{Clause, Need, Stop};
+use crate::clause::{Clause, Stop};
 use crate::lab::Lab;
 use crate::runtime::Runtime;
 
@@ -86,7 +86,7 @@ impl Verdict {
 
 /// Runs one case, in a lab of its own.
 fn judge(plan: &Plan, clause: &Clause) -> Verdict {
-    if let Some(reason) = clause.needs.iter().copied().find_map(Need::missing) {
+    if let Some(reason) = clause.needs.iter().find_map(|need| need.missing(plan.runtime)) {
         return Verdict::Skip(reason);
     }
     let lab = match Lab::open(plan.runtime, plan.scratch) {

@@ -21,6 +21,11 @@ impl Runtime {
     pub(crate) fn is_ours(&self) -> bool {
         self.name == env!("CARGO_PKG_NAME")
     }
+
+    /// Whether its command line knows the verb.
+    pub(crate) fn has_verb(&self, verb: &str) -> bool {
+        Command::new(&self.program).args([verb, "--help"]).output().is_ok_and(|done| done.status.success())
+    }
 }
 
 impl FromStr for Runtime {

@@ -22,7 +22,8 @@ pub(crate) const CLAUSES: &[Clause] = &[
             same("the pid namespace", &seen["namespaces"]["pid"], &own["namespaces"]["pid"])?;
             same("the mount namespace", &seen["namespaces"]["mnt"], &own["namespaces"]["mnt"])
         })
-    }),
+    })
+    .needs(&[Need::Verb("exec")]),
     callers("callers.exec.user", (EXEC, "The process of FILE has user, environment and working directory of its own."), |lab| {
         in_container(lab, &|container| {
             let process = json!({ "user": { "uid": 7, "gid": 8 }, "cwd": "/tmp", "env": ["PATH=/bin", "A=1"] });
@@ -32,33 +33,38 @@ pub(crate) const CLAUSES: &[Clause] = &[
             seen.is("cwd", "/tmp")?;
             seen.is("env", json!({ "A": "1" }))
         })
-    }),
+    })
+    .needs(&[Need::Verb("exec")]),
     callers("callers.exec.capabilities", (EXEC, "The process of FILE has capabilities of its own, and none that it does not name."), |lab| {
         in_container(lab, &|container| {
             let set = json!(["CAP_KILL"]);
             let seen = executed(container, json!({ "capabilities": { "bounding": set, "permitted": set, "effective": set } }))?;
             seen.is("capabilities/permitted", set)
         })
-    }),
+    })
+    .needs(&[Need::Verb("exec")]),
     callers("callers.exec.cgroup", (EXEC, "It is in the container's cgroup."), |lab| {
         in_container(lab, &|container| {
             let seen = executed(container, json!({}))?;
             let own = container.seen()?;
             same("its cgroup", &seen["cgroup"], &own["cgroup"])
         })
-    }),
+    })
+    .needs(&[Need::Verb("exec")]),
     callers("callers.exec.exit-code", (EXEC, "exec in the foreground ends with the program's exit code (CRI-O, docker's build)."), |lab| {
         in_container(lab, &|container| {
             let process = json!({ "args": ["/probe", "{\"then\":{\"exit\":7}}"] });
             same("the exit code", exec(container, process, &[])?.code(), 7)
         })
-    }),
+    })
+    .needs(&[Need::Verb("exec")]),
     callers("callers.exec.signal", (EXEC, "exec in the foreground ends with 128 and the signal."), |lab| {
         in_container(lab, &|container| {
             let process = json!({ "args": ["/probe", "{\"then\":\"abort\"}"] });
             same("the exit code", exec(container, process, &[])?.code(), 134)
         })
-    }),
+    })
+    .needs(&[Need::Verb("exec")]),
     callers("callers.exec.detach", (EXEC, "exec --detach --pid-file FILE ends once the program runs; FILE has its pid without a newline."), |lab| {
         in_container(lab, &|container| {
             let file = lab.dir.join("exec-pid");
@@ -67,30 +73,34 @@ pub(crate) const CLAUSES: &[Clause] = &[
             let pid: i32 = text(&file).parse()?;
             expect(text(format!("/proc/{pid}/cmdline")).starts_with("/probe"), format!("process {pid} is not the program"))
         })
-    }),
+    })
+    .needs(&[Need::Verb("exec")]),
     callers("callers.exec.command-line", (EXEC, "exec ID COMMAND... with the configuration's process for the rest (CRI-O, conmon-rs)."), |lab| {
         in_container(lab, &|container| {
             let done = lab.run(["exec", container.id(), "/probe", "{}", "--detach"])?.ok()?;
             report(&done)?.is("args/2", "--detach")
         })
-    }),
+    })
+    .needs(&[Need::Verb("exec")]),
     callers("callers.exec.missing-program", (EXEC, "exec of a missing program fails with \"no such file or directory\" or \"executable file\" (docker, podman)."), |lab| {
         in_container(lab, &|container| {
             exec(container, json!({ "args": ["/nowhere"] }), &[])?.fails_with("no such file or directory|executable file")
         })
-    }),
+    })
+    .needs(&[Need::Verb("exec")]),
     callers("callers.exec.stopped", (EXEC, "exec in a stopped container fails."), |lab| {
         let container = lab.base().start()?;
         container.end()?;
         exec(&container, json!({}), &[])?.fails()?;
         container.delete()
-    }),
+    })
+    .needs(&[Need::Verb("exec")]),
     callers("callers.exec.cpu-affinity", (EXEC, "execCPUAffinity.final is a list of CPUs the process will be run on after the transition to container's cgroup."), |lab| {
         in_container(lab, &|container| {
             executed(container, json!({ "execCPUAffinity": { "initial": "0", "final": "0" } }))?.is("affinity", "0")
         })
     })
-    .needs(&[Need::Processors(2)]),
+    .needs(&[Need::Verb("exec"), Need::Processors(2)]),
     callers("callers.run.exit-code", (RUN, "run in the foreground ends with the program's exit code and leaves nothing (buildkit)."), |lab| {
         let bundle = lab.base().then(json!({ "exit": 5 })).save()?;
         let done = lab.run(["run", "--bundle", &bundle.dir.display().to_string(), &bundle.id])?;
@@ -117,7 +127,8 @@ pub(crate) const CLAUSES: &[Clause] = &[
             let pids: Value = serde_json::from_str(&lab.run(["ps", "--format", "json", container.id()])?.ok()?.stdout())?;
             same("the list", &pids, &json!([container.pid]))
         })
-    }),
+    })
+    .needs(&[Need::Verb("ps")]),
     callers("callers.pause.status", (OTHERS, "pause freezes a container; its status is paused (podman, containerd)."), |lab| {
         in_container(lab, &|container| {
             lab.run(["pause", container.id()])?.ok()?;
@@ -127,14 +138,16 @@ pub(crate) const CLAUSES: &[Clause] = &[
             container.is("running")?;
             expect(frozen, "its cgroup is not frozen")
         })
-    }),
+    })
+    .needs(&[Need::Verb("pause")]),
     callers("callers.pause.kill", (OTHERS, "delete --force removes a paused container."), |lab| {
         let container = lab.base().then("wait").start()?;
         container.seen()?;
         lab.run(["pause", container.id()])?.ok()?;
         lab.run(["delete", "--force", container.id()])?.ok()?;
         lab.knows_nothing_of(container.id())
-    }),
+    })
+    .needs(&[Need::Verb("pause")]),
 ];
 
 /// A running container, gone afterwards.

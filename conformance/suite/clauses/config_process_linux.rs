@@ -64,6 +64,11 @@ pub(crate) const CLAUSES: &[Clause] = &[
         lacks("selinux")?;
         lab.with("process/selinuxLabel", "system_u:system_r:container_t:s0").fails("selinux|label")
     }),
+    must("linux.mount-label.missing", (VALUES, INVALID), |lab| {
+        lacks("selinux")?;
+        let draft = lab.with("linux/mountLabel", "system_u:object_r:container_file_t:s0");
+        draft.mount("/data", "tmpfs", "tmpfs", &[]).fails("selinux|label")
+    }),
     callers(
         "callers.keyring.own",
         (KEYRING, "The program has a session keyring of its own (runc, crun)."),
