@@ -61,6 +61,17 @@ impl Proc {
         self.read("filesystems").map(|text| String::from_utf8_lossy(&text).into_owned())
     }
 
+    /// The cgroup of this process in the cgroup2 tree, relative to its root: cgroups(7), /proc/PID/cgroup. Empty for
+    /// the root itself.
+    pub fn cgroup(&self) -> Result<PathBuf> {
+        let text = self.read("self/cgroup")?;
+        let text = String::from_utf8_lossy(&text);
+        let path = text.lines().find_map(|line| line.strip_prefix("0::/"));
+        path.map(PathBuf::from).ok_or_else(|| {
+            failure(Kind::Unsupported, "/proc/self/cgroup: this process is in no cgroup2 tree")
+        })
+    }
+
     /// A process, its zombie included; `None` if there is none of this pid.
     pub fn process(&self, pid: Pid) -> Result<Option<(ProcessStat, Stat)>> {
         let path = format!("{pid}/stat");

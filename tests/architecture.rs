@@ -28,7 +28,7 @@ const LAYERS: [&[&[&str]]; 10] = [
 const SEEN_FROM_INSIDE: [(&str, &str); 4] = [
     ("rootpath.rs", "defines it"),
     ("init/identity.rs", "after the pivot: chdir to the working directory"),
-    ("launch/sources.rs", "the host's own device of the same name, checked to be that device"),
+    ("init/sources.rs", "the host's own device of the same name, checked to be that device"),
     ("frontend/run.rs", "text for the configuration that it writes"),
 ];
 

@@ -62,9 +62,9 @@ fn run_poststop(entry: &Entry, record: &Record) -> Result<()> {
 }
 
 fn kill(alive: Option<&Alive>, record: &Record) -> Result<()> {
-    let tree = Tree::find()?;
-    // One that was there before `create` is somebody else's.
-    let cgroup = if record.cgroup.is_ours() { tree.open(&record.cgroup)? } else { None };
+    // One in which it only has stayed is somebody else's.
+    let tree = if record.cgroup.is_ours() { Some(Tree::find()?) } else { None };
+    let cgroup = tree.as_ref().map(|tree| tree.open(&record.cgroup)).transpose()?.flatten();
     if let Some(alive) = alive {
         best_effort("kill the container's process", alive.signal(libc::SIGKILL));
     }
@@ -77,7 +77,12 @@ fn kill(alive: Option<&Alive>, record: &Record) -> Result<()> {
             return Err(failure(Kind::System, text));
         }
     }
-    cgroup.map_or(Ok(()), |cgroup| remove_cgroup(&tree, &cgroup).doing(|| format!("container {}", record.id)))
+    match (&tree, &cgroup) {
+        (Some(tree), Some(cgroup)) => {
+            remove_cgroup(tree, cgroup).doing(|| format!("container {}", record.id))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn remove_cgroup(tree: &Tree, cgroup: &Cgroup) -> Result<()> {

@@ -200,10 +200,11 @@ pub fn not_found(id: &ContainerId) -> anyhow::Error {
     failure(Kind::NotFound, format!("container {id:?}: container does not exist", id = id.as_str()))
 }
 
-/// The store's directory, mode 0700, and what is missing above it.
+/// The store's directory, mode 0700, and what is missing above it. The sticky bit keeps it in XDG_RUNTIME_DIR, which
+/// is cleaned up: XDG Base Directory Specification.
 fn make_all(path: &Path) -> Result<()> {
     let mut builder = std::fs::DirBuilder::new();
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o1700);
     builder.recursive(true).create(path).map_err(Into::into)
 }
 
@@ -271,7 +272,12 @@ impl Entry {
         nix::sys::stat::fchmod(self.notify_dir()?, anybody).call(|| "fchmod()").map_err(Into::into)
     }
 
-    /// That directory.
+    /// That directory, for a mount of it.
+    pub fn notify_path(&self) -> PathBuf {
+        self.path.join(NOTIFY)
+    }
+
+    /// The same, opened.
     pub fn notify_dir(&self) -> Result<OwnedFd> {
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
         fs::openat2(self.dir(), NOTIFY, flags, 0, Lookup::Strict)

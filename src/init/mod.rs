@@ -16,6 +16,7 @@ mod pivot;
 mod program;
 mod rootfs;
 mod session;
+mod sources;
 mod terminal;
 
 use std::convert::Infallible;
@@ -33,7 +34,8 @@ use crate::spec::record::Record;
 use crate::sys::process::BrokenPipe;
 use crate::sys::{self, Call};
 
-pub use namespaces::join_for_child;
+pub use namespaces::{join_for_child, join_inside, join_user};
+pub use sources::{Own, Sources};
 
 /// What init has from the host: all of it prepared before the clone.
 #[derive(Debug)]
@@ -69,9 +71,12 @@ impl Inherited<'_> {
     /// seen to end; the state directory, whose lock would outlive the host; the cgroup tree, /proc.
     fn close_the_hosts(&self) -> Result<()> {
         let sources = &self.sources;
-        let lists = [&sources.binds, &sources.devices];
-        let mut kept: Vec<BorrowedFd<'_>> = vec![self.stub.as_fd(), sources.rootfs.as_fd()];
-        kept.extend(lists.into_iter().flatten().flatten().chain(&sources.null).map(AsFd::as_fd));
+        let mut kept: Vec<BorrowedFd<'_>> = vec![self.stub.as_fd()];
+        if let Some(files) = &sources.files {
+            kept.push(files.rootfs.as_fd());
+            let lists = [&files.binds, &files.devices];
+            kept.extend(lists.into_iter().flatten().flatten().chain(&files.null).map(AsFd::as_fd));
+        }
         kept.extend(sources.namespaces.iter().map(AsFd::as_fd));
         kept.extend(self.link.iter().map(Link::fd));
         kept.extend(crate::log::file().map(AsFd::as_fd));
@@ -108,21 +113,6 @@ pub enum Gate {
     Open,
 }
 
-/// Opened on the host's side.
-#[derive(Debug)]
-pub struct Sources {
-    /// A detached copy of the root file system.
-    pub rootfs: OwnedFd,
-    /// For each mount, what it binds, where init may not be allowed to look it up.
-    pub binds: Vec<Option<OwnedFd>>,
-    /// For each device, the host's own, where they are bound.
-    pub devices: Vec<Option<OwnedFd>>,
-    /// The host's /dev/null, checked to be it.
-    pub null: Option<OwnedFd>,
-    /// The namespaces to join, as in the plan.
-    pub namespaces: Vec<OwnedFd>,
-}
-
 /// Does everything. There is no way back: it ends in execve, or here.
 pub fn enter(mut inherited: Inherited<'_>) -> ! {
     let Err(error) = create(&mut inherited);
@@ -149,7 +139,7 @@ fn create(given: &mut Inherited<'_>) -> Result<Infallible> {
     if let Some(pty) = pty {
         terminal::attach(plan, &root, &pty, given.link()?).doing(|| "terminal")?;
     }
-    harden::apply(&plan.rootfs, &root, given.sources.null.take())?;
+    harden::apply(&plan.rootfs, &root, given.sources.files()?.null.take())?;
     let mut process = environment::of(given, &root)?;
     if !plan.namespaces.has(LinuxNamespaceType::User) {
         identity::raise_limits(plan)?;

@@ -6,7 +6,7 @@ use nix::sched::{CloneFlags, setns, unshare};
 
 use super::{Inherited, session};
 use crate::container::handshake::Message;
-use crate::error::{Doing, Result, unsupported};
+use crate::error::{Doing, Result, errno_of, unsupported};
 use crate::plan::Plan;
 use crate::plan::namespaces::{Join, bit};
 use crate::proc::Proc;
@@ -14,7 +14,7 @@ use crate::spec::oci::LinuxNamespaceType as Kind;
 use crate::sys::{self, Call, Errno, SysError};
 
 /// Joins what is to be joined, and makes the new ones what the configuration says.
-pub(super) fn enter(given: &Inherited<'_>) -> Result<()> {
+pub(super) fn enter(given: &mut Inherited<'_>) -> Result<()> {
     let plan = given.plan;
     let namespaces = &plan.namespaces;
     if namespaces.id_maps.is_some() {
@@ -23,15 +23,18 @@ pub(super) fn enter(given: &Inherited<'_>) -> Result<()> {
     if !namespaces.needs_helper() {
         join_all(&namespaces.join, &given.sources.namespaces)?;
     }
-    if namespaces.has(Kind::User) {
-        become_root()?;
-    }
     if namespaces.joins(Kind::Mount) {
         // Its root is the current directory now; in a new one it is still the rootfs.
         nix::unistd::chdir(&plan.rootfs.path)
             .call(|| format!("chdir({:?}) in the joined mount namespace", plan.rootfs.path))?;
     }
+    // As long as this process has the caller's ids: what it opens is what the caller may, and its own files in
+    // /proc still belong to it.
+    given.sources.open_late(plan)?;
     offset_clocks(plan)?;
+    if namespaces.has(Kind::User) {
+        become_first(plan)?;
+    }
     name_host(plan)?;
     if namespaces.makes(Kind::Network) {
         sys::net::loopback_up()?;
@@ -52,22 +55,49 @@ pub(super) fn enter(given: &Inherited<'_>) -> Result<()> {
 /// joined user namespace that namespace's: so first all that is possible, then the user namespace, then
 /// the rest.
 pub fn join_for_child(plan: &Plan, fds: &[OwnedFd]) -> Result<()> {
-    let user = bit(Kind::User);
     let mut rest = Vec::new();
-    for (join, fd) in plan.namespaces.join.iter().zip(fds).filter(|(join, _)| join.kind != user) {
+    for (join, fd) in others(plan, fds) {
         match set(fd, join) {
             Err(error) if error.errno == Errno::EPERM => rest.push((join, fd)),
             joined => joined.doing(|| shown(join))?,
         }
     }
-    if let Some((join, fd)) = plan.namespaces.join.iter().zip(fds).find(|(join, _)| join.kind == user) {
-        set(fd, join).doing(|| shown(join))?;
+    join_user(plan, fds)?;
+    join_rest(rest.into_iter())
+}
+
+/// The same for an ordinary user, who can join nothing before the user namespace: see [`join_user`].
+pub fn join_inside(plan: &Plan, fds: &[OwnedFd]) -> Result<()> {
+    join_rest(others(plan, fds))
+}
+
+/// The user namespace alone.
+pub fn join_user(plan: &Plan, fds: &[OwnedFd]) -> Result<()> {
+    let user = bit(Kind::User);
+    match plan.namespaces.join.iter().zip(fds).find(|(join, _)| join.kind == user) {
+        Some((join, fd)) => set(fd, join).map_err(explain).doing(|| shown(join)),
+        None => Ok(()),
     }
-    rest.into_iter().try_for_each(|(join, fd)| set(fd, join).doing(|| shown(join)))
+}
+
+fn others<'p>(plan: &'p Plan, fds: &'p [OwnedFd]) -> impl Iterator<Item = (&'p Join, &'p OwnedFd)> {
+    plan.namespaces.join.iter().zip(fds).filter(|(join, _)| join.kind != bit(Kind::User))
+}
+
+fn join_rest<'p>(mut rest: impl Iterator<Item = (&'p Join, &'p OwnedFd)>) -> Result<()> {
+    rest.try_for_each(|(join, fd)| set(fd, join).map_err(explain).doing(|| shown(join)))
+}
+
+fn explain(error: SysError) -> SysError {
+    let hint = match error.errno {
+        Errno::EPERM => "; it belongs to a user namespace in which this process has no rights",
+        _ => "",
+    };
+    SysError { call: format!("{}{hint}", error.call), ..error }
 }
 
 fn join_all(joins: &[Join], fds: &[OwnedFd]) -> Result<()> {
-    joins.iter().zip(fds).try_for_each(|(join, fd)| set(fd, join).doing(|| shown(join)))
+    joins.iter().zip(fds).try_for_each(|(join, fd)| set(fd, join).map_err(explain).doing(|| shown(join)))
 }
 
 fn shown(join: &Join) -> String {
@@ -82,16 +112,18 @@ fn set(fd: &OwnedFd, join: &Join) -> Result<(), SysError> {
 }
 
 /// In a user namespace this process has all capabilities, and no id yet that could own a file.
-fn become_root() -> Result<()> {
-    let root = || -> nix::Result<()> {
-        nix::unistd::setresgid(0.into(), 0.into(), 0.into())?;
-        nix::unistd::setresuid(0.into(), 0.into(), 0.into())
+fn become_first(plan: &Plan) -> Result<()> {
+    let maps = plan.namespaces.id_maps.as_ref();
+    let (uid, gid) = maps.map_or((0, 0), |maps| (maps.uid.first(), maps.gid.first()));
+    let change = || -> nix::Result<()> {
+        nix::unistd::setresgid(gid.into(), gid.into(), gid.into())?;
+        nix::unistd::setresuid(uid.into(), uid.into(), uid.into())
     };
-    match root() {
+    match change() {
         Err(Errno::EINVAL) => {
-            Err(unsupported("the user namespace maps no id to 0, which prepares the container"))
+            Err(unsupported("the joined user namespace maps no id to 0, which prepares the container"))
         }
-        done => done.call(|| "setresuid(0, 0, 0)").map_err(Into::into),
+        done => done.call(|| format!("setresuid({uid}), setresgid({gid})")).map_err(Into::into),
     }
 }
 
@@ -104,7 +136,12 @@ fn offset_clocks(plan: &Plan) -> Result<()> {
     let time = CloneFlags::from_bits_retain(0x80);
     unshare(time).call(|| "unshare(CLONE_NEWTIME)")?;
     let proc = Proc::open()?;
-    proc.write("self/timens_offsets", offsets.as_bytes()).doing(|| "linux.timeOffsets")?;
+    let written = proc.write("self/timens_offsets", offsets.as_bytes());
+    match written.as_ref().err().and_then(errno_of) {
+        Some(Errno::ERANGE) => written
+            .doing(|| "linux.timeOffsets: a clock would be negative, or later than the kernel can count"),
+        _ => written.doing(|| "linux.timeOffsets"),
+    }?;
     let made = sys::fs::open("/proc/self/ns/time_for_children", sys::fs::OFlag::O_RDONLY)?;
     setns(made, time).call(|| "setns(CLONE_NEWTIME)").map_err(Into::into)
 }

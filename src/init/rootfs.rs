@@ -39,14 +39,15 @@ pub(super) fn assemble(given: &mut Inherited<'_>) -> Result<Assembled> {
         // Before the first mount: this copy of the host's tree must not tell the host anything.
         mount::set_attr_everywhere(&private())?;
     }
-    let tree = take(&mut given.sources.rootfs)?;
+    let files = given.sources.files()?;
+    let tree = files.rootfs.try_clone()?;
     set_propagation(plan, &tree).doing(|| format!("rootfs {:?}", plan.rootfs.path))?;
     // The current directory is the rootfs: the host's side saw to it, and so no path is looked up here,
     // which this user namespace may not be allowed to.
     mount::attach_on_cwd(tree.as_fd()).doing(|| format!("rootfs {:?}", plan.rootfs.path))?;
     let root = Rootfs::new(tree);
-    let mounted = mounts::perform(plan, &root, &mut given.sources.binds)?;
-    devices::make(&plan.rootfs, &root, &given.sources.devices)?;
+    let mounted = mounts::perform(plan, &root, &mut files.binds)?;
+    devices::make(&plan.rootfs, &root, &files.devices)?;
     if let Some(process) = &plan.process {
         make_working_directory(&root, &process.cwd);
     }
@@ -59,10 +60,6 @@ fn make_working_directory(root: &Rootfs, cwd: &InRootfs) {
     if cwd.name().is_some() && matches!(root.find(cwd), Ok(None)) {
         best_effort("make the working directory", root.make_dir(cwd));
     }
-}
-
-fn take(fd: &mut OwnedFd) -> Result<OwnedFd> {
-    fd.try_clone().map_err(Into::into)
 }
 
 fn private() -> MountAttr {

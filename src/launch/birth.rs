@@ -9,19 +9,24 @@ use crate::container::cgroup::Cgroup;
 use crate::container::handshake::{Link, Message};
 use crate::error::{Doing, Kind, Result, best_effort, failure};
 use crate::init::{self, Departure, Inherited};
-use crate::plan::Plan;
 use crate::plan::namespaces::bit;
+use crate::plan::{Authority, Plan};
+use crate::proc::Proc;
 use crate::spec::oci::LinuxNamespaceType;
 use crate::sys::process::{self, SIBLING, Side, clone3, exit_now};
-use crate::sys::{self, Call, retry_eintr};
+use crate::sys::{self, Call, Errno, SysError, retry_eintr};
 
 /// The one clone: init begins in its namespaces and in its cgroup. All that is inherited is closed on this
 /// side afterwards.
-pub(super) fn clone_init(plan: &Plan, cgroup: &Cgroup, inherited: Inherited<'_>) -> Result<(Pid, OwnedFd)> {
+pub(super) fn clone_init(
+    plan: &Plan,
+    cgroup: Option<&Cgroup>,
+    inherited: Inherited<'_>,
+) -> Result<(Pid, OwnedFd)> {
     if plan.namespaces.needs_helper() {
         return clone_through_helper(plan, cgroup, inherited);
     }
-    match clone3(clone_flags(plan), Some(cgroup.dir()))? {
+    match clone3(clone_flags(plan), cgroup.map(Cgroup::dir)).map_err(|error| explain(error, plan))? {
         Side::Init => init::enter(inherited),
         Side::Host(pid, pidfd) => Ok((pid, pidfd)),
     }
@@ -38,9 +43,13 @@ fn clone_flags(plan: &Plan) -> u64 {
 }
 
 /// Two clones: the first one's process joins, the second one's is init, a child of the host all the same.
-fn clone_through_helper(plan: &Plan, cgroup: &Cgroup, inherited: Inherited<'_>) -> Result<(Pid, OwnedFd)> {
+fn clone_through_helper(
+    plan: &Plan,
+    cgroup: Option<&Cgroup>,
+    inherited: Inherited<'_>,
+) -> Result<(Pid, OwnedFd)> {
     let (link, helper_link) = Link::pair()?;
-    match clone3(0, Some(cgroup.dir()))? {
+    match clone3(0, cgroup.map(Cgroup::dir))? {
         Side::Init => helper(clone_flags(plan), inherited, &helper_link),
         Side::Host(_, pidfd) => {
             drop(helper_link);
@@ -65,14 +74,53 @@ fn helper(namespaces: u64, inherited: Inherited<'_>, link: &Link) -> ! {
 }
 
 fn clone_sibling(namespaces: u64, inherited: &Inherited<'_>) -> Result<Side> {
-    // It will be seen in the namespaces that it joins: so it leaves the host's file first.
-    if inherited.departure == Departure::Early {
-        sys::exe::detach(inherited.stub.as_fd()).doing(|| "leaving the host's program file")?;
-    }
+    let (plan, joined) = (inherited.plan, inherited.sources.namespaces());
+    let leave = || match inherited.departure {
+        Departure::Early => {
+            sys::exe::detach(inherited.stub.as_fd()).doing(|| "leaving the host's program file")
+        }
+        _ => Ok(()),
+    };
     // In there it must not be traced, nor looked into through /proc (CVE-2016-9962); execve ends this.
-    nix::sys::prctl::set_dumpable(false).call(|| "prctl(PR_SET_DUMPABLE, 0)")?;
-    init::join_for_child(inherited.plan, &inherited.sources.namespaces).doing(|| "namespaces")?;
-    clone3(namespaces | SIBLING, None).map_err(Into::into)
+    let hide = || nix::sys::prctl::set_dumpable(false).call(|| "prctl(PR_SET_DUMPABLE, 0)");
+    match plan.authority {
+        Authority::Root => {
+            // It will be seen in the namespaces that it joins: so it leaves the host's file first.
+            leave()?;
+            hide()?;
+            init::join_for_child(plan, joined).doing(|| "namespaces")?;
+        }
+        Authority::User => {
+            super::serve::write_oom_score(&Proc::open()?, plan, "self")?;
+            hide()?;
+            // To leave takes a privilege that it has in there only. It is not dumpable, and in no namespace yet in
+            // which it had a name.
+            init::join_user(plan, joined).doing(|| "namespaces")?;
+            leave()?;
+            init::join_inside(plan, joined).doing(|| "namespaces")?;
+        }
+    }
+    clone3(namespaces | SIBLING, None).map_err(|error| explain(error, plan).into())
+}
+
+/// clone(2): what the errno of a new namespace means.
+fn explain(error: SysError, plan: &Plan) -> SysError {
+    let joins_pid = plan.namespaces.join.iter().find(|join| join.kind == bit(LinuxNamespaceType::Pid));
+    let hint = match (error.errno, joins_pid) {
+        (Errno::ENOMEM, Some(join)) => format!(
+            "; linux.namespaces[{}] {}: its process 1 has ended, and it takes no new ones",
+            join.index,
+            join.path.display()
+        ),
+        (Errno::ENOSPC, _) => "; a limit of /proc/sys/user is reached, such as max_user_namespaces".to_owned(),
+        (Errno::EPERM, _) if plan.namespaces.makes(LinuxNamespaceType::User) => {
+            "; this machine does not let this user make a user namespace (sysctl kernel.unprivileged_userns_clone, \
+             kernel.apparmor_restrict_unprivileged_userns, a chroot, a seccomp filter)"
+                .to_owned()
+        }
+        _ => String::new(),
+    };
+    SysError { call: format!("{}{hint}", error.call), ..error }
 }
 
 fn adopt_sibling(link: &Link, helper: OwnedFd) -> Result<(Pid, OwnedFd)> {

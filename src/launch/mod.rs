@@ -2,16 +2,17 @@
 //! there before the clone, answers init's questions, and undoes everything if it comes to nothing.
 
 mod birth;
+mod cgroup;
 mod console;
 pub mod facts;
 pub mod foreground;
+mod id_maps;
 mod listener;
 mod net_devices;
 mod netlink;
 mod receiver;
 mod scheduling;
 mod serve;
-mod sources;
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -26,14 +27,15 @@ use crate::container::notify::{Inbox, Manager, Proxy};
 use crate::container::store::{Entry, Store};
 use crate::container::{destruction, rdt, seccomp_cache};
 use crate::error::{Doing, Kind, Result, best_effort, failure, kind_of};
-use crate::init::{Departure, Gate, Inherited};
+use crate::init::{Departure, Gate, Inherited, Own, Sources};
 use crate::plan::{Plan, RootSwitch};
 use crate::proc::Proc;
 use crate::spec::Bundle;
 use crate::spec::oci::{ContainerState, LinuxNamespaceType};
-use crate::spec::record::{FORM, LaterHooks, Record};
+use crate::spec::record::{CgroupRecord, FORM, LaterHooks, Record};
 use crate::sys::{self, Call};
 
+use cgroup::Place;
 pub use console::Terminal;
 use foreground::Signals;
 use net_devices::NetDevices;
@@ -128,21 +130,21 @@ pub fn launch(mut order: Order<'_>) -> Result<Launched> {
     // All that can fail without leaving anything behind comes first.
     // Paths of the caller are made absolute before the rootfs becomes the current directory.
     let pid_file = order.pid_file.map(std::path::absolute).transpose().doing(|| "--pid-file")?;
-    let mut sources = sources::open(order.plan)?;
+    let mut sources = Sources::open(order.plan)?;
     let filter = order.plan.seccomp.as_ref().map(|s| seccomp_cache::program(order.store, s)).transpose()?;
     order.terminal.connect()?;
     let pidfd_to = order.pidfd_receiver()?;
     let hook_output = hook_output(order.plan)?;
     let stub = sys::exe::stub()?;
-    let tree = Tree::find()?;
     let proc = Proc::open()?;
     let rdt =
         order.plan.intel_rdt.as_ref().map(|_| rdt::Tree::find()).transpose().doing(|| "linux.intelRdt")?;
-    let record = record(&order, &tree, rdt.as_ref(), &proc)?;
+    let place = Place::find(&order.plan.cgroup, order.plan.authority, &proc)?;
+    let record = record(&order, place.intend()?, rdt.as_ref(), &proc)?;
 
     let mut made = Made::reserve(order.store, order.id, record, &hook_output)?;
-    let cgroup = made.begin(&tree, rdt.as_ref(), order.plan)?;
-    sources.bind_own(order.plan, &tree, (made.entry()?, cgroup.record()))?;
+    let cgroup = made.begin(&place, rdt.as_ref(), order.plan)?;
+    sources.show_own(order.plan, made.own(&place)?)?;
     let inbox = order.inbox(made.entry()?)?;
     let gate = match order.start {
         Start::AtGate => Gate::Socket(serve::gate(made.entry()?)?),
@@ -164,7 +166,7 @@ pub fn launch(mut order: Order<'_>) -> Result<Launched> {
         preserved: order.listen_fds.saturating_add(order.preserve_fds),
         listening: order.listen_fds,
     };
-    let (pid, pidfd) = birth::clone_init(order.plan, &cgroup, inherited)?;
+    let (pid, pidfd) = birth::clone_init(order.plan, cgroup.as_ref(), inherited)?;
     let born = birth::Unadopted::new(pidfd);
     leave_rootfs()?;
     let mut host = serve::Host {
@@ -199,7 +201,7 @@ fn departure(plan: &Plan) -> Departure {
 }
 
 /// What the record says before anything exists.
-fn record(order: &Order<'_>, tree: &Tree, rdt: Option<&rdt::Tree>, proc: &Proc) -> Result<Record> {
+fn record(order: &Order<'_>, cgroup: CgroupRecord, rdt: Option<&rdt::Tree>, proc: &Proc) -> Result<Record> {
     let spec = &order.bundle.spec;
     let rdt = match (rdt, &order.plan.intel_rdt) {
         (Some(tree), Some(plan)) => Some(tree.intend(plan).doing(|| "linux.intelRdt")?),
@@ -216,7 +218,7 @@ fn record(order: &Order<'_>, tree: &Tree, rdt: Option<&rdt::Tree>, proc: &Proc) 
         annotations: spec.annotations().iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect(),
         boot_id: proc.boot_id()?,
         process: None,
-        cgroup: tree.intend(&order.plan.cgroup.path)?,
+        cgroup,
         rdt,
         notify: order.plan.notify,
         shared_mounts: shared.then(|| order.plan.rootfs.path.clone()),
@@ -259,18 +261,20 @@ impl<'a> Made<'a> {
 
     /// The record comes before the first thing that would have to be removed: a `create` that is killed
     /// at any moment leaves what `delete` needs to know.
-    fn begin(&mut self, tree: &Tree, rdt: Option<&rdt::Tree>, plan: &Plan) -> Result<Cgroup> {
+    fn begin(&mut self, place: &Place<'_>, rdt: Option<&rdt::Tree>, plan: &Plan) -> Result<Option<Cgroup>> {
         self.entry()?.save(&self.record)?;
-        let cgroup = match tree.make(self.record.cgroup.clone(), &plan.cgroup) {
+        let cgroup = match place.make(&self.record.cgroup) {
             Ok(cgroup) => cgroup,
             Err(error) => {
                 // What there is at that place is not this container's.
-                self.record.cgroup.made = 0;
-                self.record.cgroup.taken = false;
+                self.record.cgroup = Tree::none_made(self.record.cgroup.path.clone());
                 return Err(error);
             }
         };
-        self.record.cgroup = cgroup.record().clone();
+        self.record.cgroup = match &cgroup {
+            Some(cgroup) => cgroup.record().clone(),
+            None => Tree::none_made(place.callers()),
+        };
         if self.record.cgroup.taken {
             if let Err(error) = self.nobody_else_has_the_cgroup() {
                 self.record.cgroup.taken = false;
@@ -286,6 +290,13 @@ impl<'a> Made<'a> {
             self.entry()?.make_notify_dir()?;
         }
         Ok(cgroup)
+    }
+
+    /// What there is of it on the host that a mount may show.
+    fn own(&self, place: &Place<'_>) -> Result<Own> {
+        let record = &self.record.cgroup;
+        let cgroup = place.shown(record);
+        Ok(Own { cgroup, shared: !record.is_ours(), notify: self.entry()?.notify_path() })
     }
 
     /// config-linux.md, "Cgroups": one that is empty may be another container's all the same, which has ended or is

@@ -10,12 +10,13 @@ use nix::unistd::Pid;
 
 use super::birth::Unadopted;
 use super::receiver::Receiver;
-use super::{Made, Order, Start, listener, scheduling};
+use super::{Made, Order, Start, id_maps, listener, scheduling};
 use crate::container::handshake::{Done, Link, Message};
 use crate::container::process::never_executed;
 use crate::container::rdt;
 use crate::container::store::{Entry, GATE};
 use crate::error::{Doing, Kind, Result, errno_of, failure};
+use crate::plan::{Authority, Plan};
 use crate::proc::Proc;
 use crate::spec::oci::ContainerState;
 use crate::spec::record::ProcessId;
@@ -97,17 +98,12 @@ impl Host<'_, '_> {
 
     /// proc_pid_oom_score_adj(5): the file of a process in a user namespace is the host's to write.
     fn adjust_oom_score(&self) -> Result<()> {
-        let Some(score) = self.order.plan.process.as_ref().and_then(|process| process.oom_score_adj) else {
+        let plan = self.order.plan;
+        if plan.authority == Authority::User && plan.namespaces.needs_helper() {
+            // The helper has done it, while the file was this user's.
             return Ok(());
-        };
-        let path = format!("{}/oom_score_adj", self.pid);
-        self.proc.write(&path, score.to_string().as_bytes()).map_err(|error| match errno_of(&error) {
-            Some(Errno::EACCES) => {
-                let hint = "less than the caller's takes CAP_SYS_RESOURCE";
-                failure(Kind::System, format!("process.oomScoreAdj: {score}: {error:#}; {hint}"))
-            }
-            _ => error.context("process.oomScoreAdj"),
-        })
+        }
+        write_oom_score(self.proc, plan, &self.pid.to_string())
     }
 
     fn set_scheduling(&self) -> Result<()> {
@@ -133,13 +129,7 @@ impl Host<'_, '_> {
         let Some(maps) = &self.order.plan.namespaces.id_maps else {
             return Ok(());
         };
-        let file = |name: &str| format!("{}/{name}", self.pid);
-        if !nix::unistd::geteuid().is_root() {
-            // An ordinary user may map groups only where none can be dropped.
-            self.proc.write(&file("setgroups"), b"deny")?;
-        }
-        self.proc.write(&file("uid_map"), maps.uid.as_bytes()).doing(|| "linux.uidMappings")?;
-        self.proc.write(&file("gid_map"), maps.gid.as_bytes()).doing(|| "linux.gidMappings")
+        id_maps::write(self.proc, self.pid, maps)
     }
 
     fn take_terminal(&mut self, fd: Option<OwnedFd>) -> Result<()> {
@@ -164,6 +154,22 @@ impl Host<'_, '_> {
         made.record.process = Some(ProcessId { pid: self.pid.as_raw(), start });
         made.entry()?.save(&made.record)
     }
+}
+
+/// `who` is a process as /proc names it.
+pub(super) fn write_oom_score(proc: &Proc, plan: &Plan, who: &str) -> Result<()> {
+    let Some(score) = plan.process.as_ref().and_then(|process| process.oom_score_adj) else {
+        return Ok(());
+    };
+    proc.write(&format!("{who}/oom_score_adj"), score.to_string().as_bytes()).map_err(|error| match errno_of(
+        &error,
+    ) {
+        Some(Errno::EACCES) => {
+            let hint = "less than the caller's takes CAP_SYS_RESOURCE";
+            failure(Kind::System, format!("process.oomScoreAdj: {score}: {error:#}; {hint}"))
+        }
+        _ => error.context("process.oomScoreAdj"),
+    })
 }
 
 /// Written beside and renamed: who waits for it reads a whole number. No newline, for callers parse the

@@ -28,9 +28,9 @@ pub(super) struct Cli {
     /// Make cgroups through systemd
     #[arg(long, global = true)]
     pub(super) systemd_cgroup: bool,
-    /// Whether this is not root: true, false or auto
-    #[arg(long,  value_name = "WHETHER", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = ["true", "false", "auto"])]
-    rootless: Option<String>,
+    /// Whether to do without a cgroup that there is no permission to make [default: auto, for users]
+    #[arg(long,  value_name = "WHETHER", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_enum)]
+    pub(super) rootless: Option<RootlessArg>,
     /// Who makes cgroups
     #[arg(long, global = true, value_enum, value_name = "MANAGER")]
     pub(super) cgroup_manager: Option<CgroupManager>,
@@ -64,6 +64,13 @@ pub(super) enum CgroupManager {
     Cgroupfs,
     Systemd,
     Disabled,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum RootlessArg {
+    True,
+    False,
+    Auto,
 }
 
 #[derive(Debug, Subcommand)]

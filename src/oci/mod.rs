@@ -14,7 +14,7 @@ use crate::container::id::ContainerId;
 use crate::container::notify::Manager;
 use crate::error::{Doing, Result, invalid, unsupported};
 use crate::log::{self, Format};
-use crate::plan::Wishes;
+use crate::plan::{Rootless, Wishes};
 use crate::sys;
 use crate::verbs::create::Creation;
 use crate::verbs::delete::Force;
@@ -22,7 +22,7 @@ use crate::verbs::kill::Reach;
 use crate::verbs::run::Attendance;
 use crate::verbs::spec::Kind as SpecKind;
 use crate::verbs::{self, Runtime};
-use cli::{CgroupManager, Cli, Command, CreateArgs, ListArgs, ListFormat, LogFormat, LogLevel};
+use cli::{CgroupManager, Cli, Command, CreateArgs, ListArgs, ListFormat, LogFormat, LogLevel, RootlessArg};
 
 /// Runs one command. Any failure is exit code 1 and one line, on standard error and in the log.
 pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
@@ -134,15 +134,23 @@ fn dispatch(cli: &Cli) -> Result<u8> {
 }
 
 fn runtime(cli: &Cli) -> Result<Runtime> {
-    Runtime::open(&cli.root.clone().unwrap_or_else(default_root))
+    match &cli.root {
+        Some(root) => Runtime::open(root),
+        None => Runtime::open(&default_root()?),
+    }
 }
 
-/// /run for root; a user's own directory for others.
-fn default_root() -> PathBuf {
+/// /run for root; a user's own directory for others: the XDG Base Directory Specification.
+fn default_root() -> Result<PathBuf> {
     const NAME: &str = "minidocker-oci";
-    match std::env::var_os("XDG_RUNTIME_DIR").filter(|_| !nix::unistd::geteuid().is_root()) {
-        Some(dir) => PathBuf::from(dir).join(NAME),
-        None => PathBuf::from("/run").join(NAME),
+    if nix::unistd::geteuid().is_root() {
+        return Ok(PathBuf::from("/run").join(NAME));
+    }
+    match std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from) {
+        Some(dir) if dir.is_absolute() => Ok(dir.join(NAME)),
+        _ => Err(invalid(
+            "XDG_RUNTIME_DIR is not set to a directory, in which an ordinary user's containers are kept; set it, or give --root",
+        )),
     }
 }
 
@@ -171,6 +179,11 @@ fn creation(cli: &Cli, args: &CreateArgs) -> Result<Creation> {
             no_pivot: args.no_pivot,
             no_new_keyring: args.no_new_keyring,
             notify: manager.is_some(),
+            rootless: match cli.rootless {
+                None | Some(RootlessArg::Auto) => Rootless::Auto,
+                Some(RootlessArg::True) => Rootless::True,
+                Some(RootlessArg::False) => Rootless::False,
+            },
         },
         manager,
     })

@@ -5,6 +5,7 @@ pub mod annotations;
 pub mod capabilities;
 pub mod devices;
 pub mod hooks;
+pub mod id_maps;
 pub mod intel_rdt;
 pub mod label;
 pub mod memory_policy;
@@ -33,7 +34,7 @@ use options::Propagation;
 /// What the plan depends on besides the configuration.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HostFacts {
-    /// geteuid(2): only root can make device nodes.
+    /// geteuid(2)
     pub euid: u32,
     /// Whether the kernel runs AppArmor; may be false where no profile is asked for.
     pub apparmor: bool,
@@ -42,6 +43,23 @@ pub struct HostFacts {
     /// CLONE_NEW* bits of those among `linux.namespaces` that are joined and are the runtime's own: what is changed
     /// in them is the host's. Only found out where something would be.
     pub runtimes_own: u64,
+}
+
+impl HostFacts {
+    /// What this process may do.
+    pub fn authority(self) -> Authority {
+        if self.euid == 0 { Authority::Root } else { Authority::User }
+    }
+}
+
+/// What the runtime may do itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Authority {
+    /// All that its user namespace lets root do.
+    Root,
+    /// What an ordinary user may: to mount, to join and to make namespaces he needs a user namespace, in which
+    /// init is root.
+    User,
 }
 
 /// What the command line asks for.
@@ -53,11 +71,27 @@ pub struct Wishes {
     pub no_new_keyring: bool,
     /// Somebody wants to hear by sd_notify(3) that the program is ready.
     pub notify: bool,
+    /// `--rootless`
+    pub rootless: Rootless,
+}
+
+/// `--rootless`, with runc's meaning: whether a container may do without a cgroup that can't be made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Rootless {
+    /// If whoever runs this is not root.
+    #[default]
+    Auto,
+    /// It may.
+    True,
+    /// It may not.
+    False,
 }
 
 /// A container, decided.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
+    /// Of the runtime: who opens what of the host.
+    pub authority: Authority,
     /// Which it makes and which it joins.
     pub namespaces: namespaces::Namespaces,
     /// Its cgroup.
@@ -144,17 +178,23 @@ pub fn compile(bundle: &Bundle, id: &str, facts: HostFacts, wishes: Wishes) -> R
     let linux = spec.linux().as_ref().unwrap_or(&default);
     refuse_what_is_not_there_yet(linux)?;
     let namespaces = namespaces::Namespaces::plan(linux)?;
+    namespaces.admit(facts.authority())?;
     let rootfs = rootfs(bundle, linux, &namespaces, facts, wishes)?;
     let hostname = uts_name("hostname", spec.hostname().as_deref(), &namespaces)?;
     let domainname = uts_name("domainname", spec.domainname().as_deref(), &namespaces)?;
     let ids = user::Ids::of(spec, linux, &namespaces);
     let process = spec.process().as_ref().map(|p| process::plan(p, &ids, facts)).transpose()?;
+    if let Some(maps) = &namespaces.id_maps {
+        process.iter().try_for_each(|process| maps.admit_groups(process, facts.authority()))?;
+        rootfs.mounts.iter().try_for_each(|step| maps.admit_mount(step))?;
+    }
     let hooks = hooks::plan(spec).doing(|| "hooks")?;
     if !hooks.start_container.is_empty() {
         check_fork(process.as_ref())?;
     }
     let mut plan = Plan {
-        cgroup: resources::plan(linux, id)?,
+        authority: facts.authority(),
+        cgroup: resources::plan(linux, id)?.may_be_denied(facts.authority(), wishes.rootless),
         rootfs,
         hostname,
         domainname,
@@ -264,7 +304,8 @@ fn rootfs(
         propagation: propagation(linux.rootfs_propagation().as_deref())?,
         mounts: mounts::plan(spec.mounts().as_deref().unwrap_or_default(), context)?,
         links: devices::links(&devices)?,
-        device_nodes: match facts.euid == 0 && !namespaces.has(LinuxNamespaceType::User) {
+        device_nodes: match facts.authority() == Authority::Root && !namespaces.has(LinuxNamespaceType::User)
+        {
             true => DeviceNodes::Made,
             false => DeviceNodes::Bound,
         },

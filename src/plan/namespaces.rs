@@ -1,12 +1,12 @@
-//! `linux.namespaces` and the id maps: config-linux.md, "Namespaces", "User namespace mappings",
-//! "Offset for Time Namespace".
+//! `linux.namespaces`: config-linux.md, "Namespaces" and "Offset for Time Namespace".
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::HostFacts;
+use super::id_maps::IdMaps;
+use super::{Authority, HostFacts};
 use crate::error::{Doing, Result, invalid};
-use crate::spec::oci::{Linux, LinuxIdMapping, LinuxNamespaceType, LinuxTimeOffset};
+use crate::spec::oci::{Linux, LinuxNamespaceType, LinuxTimeOffset};
 
 /// What the container's namespaces are to be.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -30,15 +30,6 @@ pub struct Join {
     pub kind: u64,
     /// Absolute, on the host.
     pub path: PathBuf,
-}
-
-/// user_namespaces(7), in the form in which the kernel reads them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct IdMaps {
-    /// Lines of `inside outside count`.
-    pub uid: String,
-    /// The same for groups.
-    pub gid: String,
 }
 
 /// The CLONE_NEW* bit of a type.
@@ -114,20 +105,48 @@ impl Namespaces {
         Ok(namespaces)
     }
 
+    /// Refuses what the kernel lets nobody but root do: without a user namespace of the container's an ordinary
+    /// user can make and join nothing, and in a new one he is nobody to the namespaces outside of it.
+    ///
+    /// None is made silently: what is not listed is the runtime's own, says the specification.
+    pub(super) fn admit(&self, authority: Authority) -> Result<()> {
+        use LinuxNamespaceType::{Mount, User};
+        if authority == Authority::Root {
+            return Ok(());
+        }
+        if !self.has(User) {
+            return Err(invalid(
+                "linux.namespaces: only root can make a container without a user namespace; add one with \
+                 linux.uidMappings and linux.gidMappings, as `spec --rootless` writes them",
+            ));
+        }
+        if !self.has(Mount) {
+            return Err(invalid(
+                "linux.namespaces: only root can make a container without a mount namespace",
+            ));
+        }
+        match self.join.first().filter(|_| self.makes(User)) {
+            Some(join) => Err(invalid(format!(
+                "linux.namespaces[{}] {}: only root can join it from a new user namespace; join the user \
+                 namespace that it belongs to instead",
+                join.index,
+                join.path.display()
+            ))),
+            None => Ok(()),
+        }
+    }
+
     fn id_maps(&self, linux: &Linux) -> Result<Option<IdMaps>> {
-        let uid = map("linux.uidMappings", linux.uid_mappings().as_deref())?;
-        let gid = map("linux.gidMappings", linux.gid_mappings().as_deref())?;
-        match (self.makes(LinuxNamespaceType::User), uid, gid) {
-            (true, Some(uid), Some(gid)) => Ok(Some(IdMaps { uid, gid })),
-            (true, _, _) => {
+        match (self.makes(LinuxNamespaceType::User), IdMaps::plan(linux)?) {
+            (true, None) => {
                 Err(invalid("a new user namespace needs linux.uidMappings and linux.gidMappings"))
             }
-            (false, None, None) => Ok(None),
             // Engines repeat the maps of a namespace that they ask to join; they hold there already.
-            (false, _, _) if self.joins(LinuxNamespaceType::User) => Ok(None),
-            (false, _, _) => Err(invalid(
+            (false, Some(_)) if self.joins(LinuxNamespaceType::User) => Ok(None),
+            (false, Some(_)) => Err(invalid(
                 "linux.uidMappings and linux.gidMappings need a user namespace in linux.namespaces",
             )),
+            (_, maps) => Ok(maps),
         }
     }
 
@@ -144,46 +163,22 @@ impl Namespaces {
     }
 }
 
+/// time_namespaces(7).
 fn time_offset(clock: &str, offset: &LinuxTimeOffset) -> Result<String> {
+    const SECOND: u32 = 1_000_000_000;
     if !["monotonic", "boottime"].contains(&clock) {
         return Err(invalid(format!("linux.timeOffsets: no clock {clock:?}, only monotonic and boottime")));
     }
-    Ok(format!("{clock} {} {}\n", offset.secs().unwrap_or(0), offset.nanosecs().unwrap_or(0)))
-}
-
-/// user_namespaces(7): at most 340 lines, no count of 0, no overlap.
-fn map(name: &'static str, mappings: Option<&[LinuxIdMapping]>) -> Result<Option<String>> {
-    const MOST: usize = 340;
-    let Some(mappings) = mappings.filter(|m| !m.is_empty()) else {
-        return Ok(None);
-    };
-    if mappings.len() > MOST {
-        return Err(invalid(format!("{name}: {} entries, the kernel takes {MOST}", mappings.len())));
+    let nanosecs = offset.nanosecs().unwrap_or(0);
+    if nanosecs >= SECOND {
+        return Err(invalid(format!("linux.timeOffsets.{clock}.nanosecs: {nanosecs} is a second or more")));
     }
-    let ranges = |of: fn(&LinuxIdMapping) -> u32| -> Vec<(u64, u64)> {
-        let mut ranges: Vec<_> =
-            mappings.iter().map(|m| (of(m).into(), u64::from(of(m)) + u64::from(m.size()))).collect();
-        ranges.sort_unstable();
-        ranges
-    };
-    for (index, mapping) in mappings.iter().enumerate() {
-        let end = |start: u32| u64::from(start) + u64::from(mapping.size());
-        if mapping.size() == 0 || end(mapping.container_id()) > 1 << 32 || end(mapping.host_id()) > 1 << 32 {
-            return Err(invalid(format!("{name}[{index}]: size {} is not a range of ids", mapping.size())));
-        }
-    }
-    for ranges in [ranges(LinuxIdMapping::container_id), ranges(LinuxIdMapping::host_id)] {
-        if ranges.windows(2).any(|pair| pair[0].1 > pair[1].0) {
-            return Err(invalid(format!("{name}: two ranges overlap")));
-        }
-    }
-    let line = |m: &LinuxIdMapping| format!("{} {} {}\n", m.container_id(), m.host_id(), m.size());
-    Ok(Some(mappings.iter().map(line).collect()))
+    Ok(format!("{clock} {} {nanosecs}\n", offset.secs().unwrap_or(0)))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Namespaces;
+    use super::{Authority, Namespaces};
 
     fn plan(json: &str) -> Result<Namespaces, String> {
         Namespaces::plan(&serde_json::from_str(json).unwrap()).map_err(|e| format!("{e:#}"))
@@ -214,16 +209,54 @@ mod tests {
     }
 
     #[test]
-    fn overlapping_and_empty_maps_are_refused() {
-        for bad in [
-            r#"{"containerID":0,"hostID":5,"size":0}"#,
-            r#"{"containerID":0,"hostID":0,"size":9},{"containerID":8,"hostID":20,"size":1}"#,
+    fn time_offsets_are_of_two_clocks_and_of_a_new_namespace() {
+        let with = |namespace: &str, offsets: &str| {
+            plan(&format!(r#"{{"namespaces":[{namespace}],"timeOffsets":{{{offsets}}}}}"#))
+        };
+        let new = r#"{"type":"time"}"#;
+        let both = r#""monotonic":{"secs":-5,"nanosecs":999999999},"boottime":{"nanosecs":1}"#;
+        assert_eq!(with(new, both).unwrap().time_offsets.unwrap(), "boottime 0 1\nmonotonic -5 999999999\n");
+        for (namespace, offsets, words) in [
+            (new, r#""realtime":{"secs":1}"#, "no clock \"realtime\""),
+            (
+                new,
+                r#""boottime":{"nanosecs":1000000000}"#,
+                "boottime.nanosecs: 1000000000 is a second or more",
+            ),
+            (r#"{"type":"time","path":"/t"}"#, r#""boottime":{"secs":1}"#, "needs a new time namespace"),
+            (r#"{"type":"pid"}"#, r#""boottime":{"secs":1}"#, "needs a new time namespace"),
         ] {
-            let json = format!(
-                r#"{{"namespaces":[{{"type":"user"}}],"uidMappings":[{bad}],"gidMappings":[{bad}]}}"#
-            );
-            assert!(plan(&json).is_err(), "{bad}");
+            let error = with(namespace, offsets).unwrap_err();
+            assert!(error.contains(words), "{error}");
         }
+    }
+
+    #[test]
+    fn an_ordinary_user_needs_user_and_mount_namespaces_and_joins_nothing_from_a_new_one() {
+        let maps = r#""uidMappings":[{"containerID":0,"hostID":7,"size":1}],"gidMappings":[{"containerID":0,"hostID":7,"size":1}]"#;
+        let admitted = |namespaces: &str| {
+            let planned = plan(&format!(r#"{{"namespaces":[{namespaces}],{maps}}}"#)).unwrap();
+            planned.admit(Authority::Root).unwrap();
+            planned.admit(Authority::User).map_err(|e| e.to_string())
+        };
+        let joined = r#"{"type":"user","path":"/u"},{"type":"pid","path":"/p"},{"type":"mount","path":"/m"}"#;
+        for good in
+            [r#"{"type":"user"},{"type":"mount"}"#, joined, r#"{"type":"user","path":"/u"},{"type":"mount"}"#]
+        {
+            admitted(good).unwrap();
+        }
+        for (bad, words) in [
+            (r#"{"type":"user"},{"type":"pid"}"#, "without a mount namespace"),
+            (
+                r#"{"type":"user"},{"type":"mount"},{"type":"ipc","path":"/i"}"#,
+                "linux.namespaces[2] /i: only root",
+            ),
+        ] {
+            let error = admitted(bad).unwrap_err();
+            assert!(error.contains(words), "{error}");
+        }
+        let none = plan(r#"{"namespaces":[{"type":"mount"}]}"#).unwrap();
+        assert!(none.admit(Authority::User).unwrap_err().to_string().contains("spec --rootless"));
     }
 
     #[test]

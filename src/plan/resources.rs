@@ -4,6 +4,7 @@
 
 use std::path::{Component, Path, PathBuf};
 
+use super::{Authority, Rootless};
 use crate::error::{Doing, Result, invalid, unsupported};
 use crate::spec::oci::{Linux, LinuxCpu, LinuxMemory, LinuxResources};
 
@@ -16,6 +17,47 @@ pub struct CgroupPlan {
     pub writes: Vec<Write>,
     /// The device program; each u64 is one instruction.
     pub devices: Option<Vec<u64>>,
+    /// Whose choice the path is.
+    pub chosen: Chosen,
+    /// What is to happen if there is no permission to make it.
+    pub if_denied: IfDenied,
+}
+
+/// Whose choice a cgroup's path is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Chosen {
+    /// The configuration's: an absolute `cgroupsPath`.
+    ByConfiguration,
+    /// This runtime's own; an ordinary user's cgroups are where he has been delegated some.
+    ByRuntime,
+}
+
+/// What is to happen if there is no permission to make a cgroup: cgroups(7), "Cgroup delegation".
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IfDenied {
+    /// It is an error.
+    Fail,
+    /// The container stays in the caller's cgroup: nobody has asked for a place or a limit.
+    Stay,
+}
+
+impl CgroupPlan {
+    /// The first limit that is asked for.
+    pub fn first_limit(&self) -> Option<&Write> {
+        self.writes.iter().find(|write| !write.is_no_limit())
+    }
+
+    /// Decides what happens without permission.
+    pub(super) fn may_be_denied(self, authority: Authority, rootless: Rootless) -> Self {
+        let may = match rootless {
+            Rootless::Auto => authority == Authority::User,
+            Rootless::True => true,
+            Rootless::False => false,
+        };
+        let asked_for = self.chosen == Chosen::ByConfiguration || self.first_limit().is_some();
+        let if_denied = if may && !asked_for { IfDenied::Stay } else { IfDenied::Fail };
+        Self { if_denied, ..self }
+    }
 }
 
 /// One value for one file.
@@ -40,9 +82,19 @@ impl Write {
 
 /// Plans `linux.cgroupsPath` and `linux.resources`.
 pub fn plan(linux: &Linux, id: &str) -> Result<CgroupPlan> {
-    let path = path(linux.cgroups_path().as_deref(), id).doing(|| "linux.cgroupsPath")?;
+    let given = linux.cgroups_path().as_deref();
+    let path = path(given, id).doing(|| "linux.cgroupsPath")?;
     let writes = linux.resources().as_ref().map(writes).transpose()?;
-    Ok(CgroupPlan { path, writes: writes.unwrap_or_default(), devices: super::devices::program(linux)? })
+    Ok(CgroupPlan {
+        path,
+        writes: writes.unwrap_or_default(),
+        devices: super::devices::program(linux)?,
+        chosen: match given {
+            Some(path) if path.is_absolute() => Chosen::ByConfiguration,
+            _ => Chosen::ByRuntime,
+        },
+        if_denied: IfDenied::Fail,
+    })
 }
 
 /// Absolute paths start at the root of the tree; relative ones and the default are in `minidocker-oci`.

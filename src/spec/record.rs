@@ -34,7 +34,7 @@ pub struct Record {
     pub boot_id: String,
     /// The container's process; none while `create` is still at work.
     pub process: Option<ProcessId>,
-    /// Where its cgroup is.
+    /// Where its cgroup is; one that is not its own is its caller's, in which it has stayed.
     pub cgroup: CgroupRecord,
     /// What it has of resctrl.
     #[serde(default, skip_serializing_if = "Option::is_none")]

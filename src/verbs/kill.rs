@@ -21,7 +21,8 @@ pub fn kill(runtime: &Runtime, id: &ContainerId, signal: i32, reach: Reach) -> R
     // containerd, podman and CRI-O match these words.
     let not_running = || failure(Kind::InvalidState, format!("container {id}: container not running"));
     let record = record.ok_or_else(not_running)?;
-    if reach == Reach::All {
+    // In its caller's cgroup there are others; where it has a pid namespace, its process is the end of all.
+    if reach == Reach::All && record.cgroup.is_ours() {
         return match current.cgroup(&record)? {
             Some(cgroup) if signal == libc::SIGKILL => cgroup.kill(),
             Some(cgroup) => cgroup.signal(signal),

@@ -3,6 +3,7 @@
 //! cgroups-rs has no CLONE_INTO_CGROUP, no device program and no errors that name the file, so this
 //! part is ours. Every file is reached below the tree's root by descriptor (openat2, no links, same mount).
 
+mod delegation;
 mod limits;
 mod removal;
 
@@ -19,7 +20,6 @@ use crate::plan::resources::CgroupPlan;
 use crate::proc;
 use crate::spec::record::CgroupRecord;
 use crate::sys::fs::{self, Lookup, OFlag};
-use crate::sys::mount::{self, Depth};
 use crate::sys::{Call, Errno, SysError};
 
 /// Where a cgroup2 tree is mounted: on its own, or beside v1 controllers.
@@ -61,8 +61,14 @@ impl Tree {
         fs::openat2(&self.root, path, OFlag::O_RDONLY | OFlag::O_DIRECTORY, 0, Lookup::Strict)
     }
 
-    fn shown(&self, path: &Path) -> PathBuf {
+    /// Where a cgroup is seen on the host.
+    pub fn shown(&self, path: &Path) -> PathBuf {
         self.mounted_at.join(path)
+    }
+
+    /// The record of a container that stays in its caller's cgroup.
+    pub fn none_made(path: PathBuf) -> CgroupRecord {
+        CgroupRecord { path, made: 0, taken: false }
     }
 
     /// What will have been made once this cgroup is there: for the record that precedes it.
@@ -129,11 +135,6 @@ impl Tree {
             }
         }
         Ok(())
-    }
-
-    /// A detached mount of a cgroup: open_tree(2).
-    pub fn clone_mount(&self, record: &CgroupRecord) -> Result<OwnedFd, SysError> {
-        mount::clone_path(&self.shown(&record.path), Depth::Top)
     }
 
     /// The cgroup of a record; `None` if it is gone.

@@ -1,0 +1,239 @@
+//! Runs in: host, for root; in init, before its ids change, for an ordinary user.
+//!
+//! Opening what init can't open itself later, or must not: everything of the host that the container gets,
+//! before the first mount. I5 of the design: never from the container's own /dev.
+//!
+//! Root does it before the container exists. An ordinary user may copy mounts only in a mount namespace of his
+//! own user namespace: so init does it there, as long as it still has his ids and may look up what he may.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use crate::error::{Doing, Result, invalid};
+use crate::plan::devices::Device;
+use crate::plan::mounts::{MountStep, Source};
+use crate::plan::namespaces::{Join, bit};
+use crate::plan::options::Propagation;
+use crate::plan::{Authority, DeviceNodes, Plan};
+use crate::spec::oci::LinuxNamespaceType;
+use crate::sys::fs::{self, OFlag};
+use crate::sys::mount::{self, Depth, MountAttr, attr};
+use crate::sys::{Call, process};
+
+/// What init needs of the host.
+#[derive(Debug)]
+pub struct Sources {
+    /// The namespaces to join, as in the plan.
+    pub(super) namespaces: Vec<OwnedFd>,
+    /// The rest, once somebody has opened it.
+    pub(super) files: Option<Files>,
+    /// What mounts show of the container's own.
+    own: Option<Own>,
+}
+
+/// Files and directories of the host.
+#[derive(Debug)]
+pub(super) struct Files {
+    /// A detached copy of the root file system.
+    pub(super) rootfs: OwnedFd,
+    /// For each mount, what it binds, where init may not be allowed to look it up.
+    pub(super) binds: Vec<Option<OwnedFd>>,
+    /// For each device, the host's own, where they are bound.
+    pub(super) devices: Vec<Option<OwnedFd>>,
+    /// The host's /dev/null, checked to be it.
+    pub(super) null: Option<OwnedFd>,
+}
+
+/// What there is on the host of the container itself.
+#[derive(Clone, Debug)]
+pub struct Own {
+    /// The cgroup that it is in.
+    pub cgroup: PathBuf,
+    /// Whether that is its caller's, too.
+    pub shared: bool,
+    /// The directory with its socket for sd_notify(3), if it has one.
+    pub notify: PathBuf,
+}
+
+impl Sources {
+    /// Makes the rootfs the current directory: in a new mount namespace it is then the new namespace's, which a
+    /// descriptor would not be. And opens everything that the plan names, as far as this process can.
+    pub fn open(plan: &Plan) -> Result<Self> {
+        let path = &plan.rootfs.path;
+        let rootfs = enter_rootfs(path).doing(|| format!("rootfs {path:?}"))?;
+        let files = match plan.authority {
+            Authority::Root => Some(Files::open(plan, &rootfs)?),
+            Authority::User => {
+                look_at(plan)?;
+                None
+            }
+        };
+        let namespaces = plan.namespaces.join.iter().map(namespace).collect::<Result<_>>()?;
+        Ok(Self { namespaces, files, own: None })
+    }
+
+    /// What is the container's own, once it is there.
+    pub fn show_own(&mut self, plan: &Plan, own: Own) -> Result<()> {
+        if let Some(files) = &mut self.files {
+            files.bind_own(plan, &own)?;
+        }
+        self.own = Some(own);
+        Ok(())
+    }
+
+    /// An ordinary user's: in the new mount namespace, its rootfs the current directory.
+    pub(super) fn open_late(&mut self, plan: &Plan) -> Result<()> {
+        if self.files.is_some() {
+            return Ok(());
+        }
+        let path = &plan.rootfs.path;
+        let rootfs =
+            fs::open(".", OFlag::O_PATH | OFlag::O_DIRECTORY).doing(|| format!("rootfs {path:?}"))?;
+        let mut files = Files::open(plan, &rootfs)?;
+        if let Some(own) = &self.own {
+            files.bind_own(plan, own)?;
+        }
+        self.files = Some(files);
+        Ok(())
+    }
+
+    /// The namespaces to join, as in the plan.
+    pub fn namespaces(&self) -> &[OwnedFd] {
+        &self.namespaces
+    }
+
+    /// What has been opened.
+    pub(super) fn files(&mut self) -> Result<&mut Files> {
+        self.files.as_mut().ok_or_else(|| invalid("nothing of the host has been opened"))
+    }
+}
+
+impl Files {
+    fn open(plan: &Plan, rootfs: &OwnedFd) -> Result<Self> {
+        let path = &plan.rootfs.path;
+        let binds = plan.rootfs.mounts.iter().map(|step| bind(plan, step).doing(|| step.to_string()));
+        let nodes = plan.rootfs.device_nodes;
+        let null = (!plan.rootfs.masked.is_empty()).then(null_device).transpose();
+        Ok(Self {
+            rootfs: mount::clone_fd(rootfs.as_fd(), Depth::Recursive).doing(|| format!("rootfs {path:?}"))?,
+            binds: binds.collect::<Result<_>>()?,
+            devices: plan.rootfs.devices.iter().map(|d| host_device(nodes, d)).collect::<Result<_>>()?,
+            null: null.doing(|| "linux.maskedPaths")?,
+        })
+    }
+
+    fn bind_own(&mut self, plan: &Plan, own: &Own) -> Result<()> {
+        for (step, bind) in plan.rootfs.mounts.iter().zip(&mut self.binds) {
+            let path = match step.source {
+                Source::OwnCgroup => &own.cgroup,
+                Source::Notify => &own.notify,
+                _ => continue,
+            };
+            let copy = mount::clone_path(path, Depth::Top).doing(|| step.to_string())?;
+            if own.shared && step.source == Source::OwnCgroup {
+                // It is not the container's to change (CVE-2023-25809).
+                let read_only = MountAttr { set: attr::RDONLY, ..MountAttr::default() };
+                mount::set_attr(copy.as_fd(), Depth::Top, &read_only).doing(|| step.to_string())?;
+            }
+            *bind = Some(copy);
+        }
+        Ok(())
+    }
+}
+
+/// That what an ordinary user names is there: before anything exists.
+fn look_at(plan: &Plan) -> Result<()> {
+    plan.rootfs.mounts.iter().try_for_each(|step| match &step.source {
+        Source::Bind { from, .. } => fs::open(from, OFlag::O_PATH).map(drop).doing(|| step.to_string()),
+        _ => Ok(()),
+    })
+}
+
+fn enter_rootfs(path: &Path) -> Result<OwnedFd> {
+    let dir = fs::open(path, OFlag::O_PATH | OFlag::O_DIRECTORY)?;
+    nix::unistd::fchdir(&dir).call(|| "fchdir()")?;
+    Ok(dir)
+}
+
+/// What init could not open as this process can: with less privilege, from another mount namespace than a
+/// copy of this one, or still sharing mounts with the host.
+fn bind(plan: &Plan, step: &MountStep) -> Result<Option<OwnedFd>> {
+    let Source::Bind { from, depth } = &step.source else { return Ok(None) };
+    let copied =
+        plan.namespaces.makes(LinuxNamespaceType::Mount) && !plan.namespaces.has(LinuxNamespaceType::User);
+    if copied && step.propagation == [Propagation::NONE] {
+        // Only that it is there: before anything exists.
+        return fs::open(from, OFlag::O_PATH).map(|_| None).map_err(Into::into);
+    }
+    Ok(Some(mount::clone_path(from, *depth)?))
+}
+
+fn host_device(nodes: DeviceNodes, device: &Device) -> Result<Option<OwnedFd>> {
+    match (nodes, device.file_type) {
+        // A FIFO can be made by anybody.
+        (DeviceNodes::Made, _) | (DeviceNodes::Bound, libc::S_IFIFO) => Ok(None),
+        (DeviceNodes::Bound, _) => bound(device).doing(|| device.name.clone()).map(Some),
+    }
+}
+
+/// The host's device of this number: at the same path, else by the name that the kernel gives it.
+fn bound(device: &Device) -> Result<OwnedFd> {
+    let clone = |path: &Path| device_clone(path, device.file_type, device.major, device.minor);
+    clone(device.at.seen_from_inside()).or_else(|error| {
+        let other = kernel_name(device).and_then(|path| clone(&path).ok());
+        other.ok_or(error).doing(|| {
+            let (major, minor) = (device.major, device.minor);
+            format!("in a user namespace a device is bound from the host, which has no {major}:{minor}")
+        })
+    })
+}
+
+/// sysfs(5): DEVNAME in /sys/dev/char/1:3/uevent is relative to /dev.
+fn kernel_name(device: &Device) -> Option<PathBuf> {
+    let kind = if device.file_type == libc::S_IFBLK { "block" } else { "char" };
+    let uevent = format!("/sys/dev/{kind}/{}:{}/uevent", device.major, device.minor);
+    let uevent = fs::read_all(fs::open(uevent.as_str(), OFlag::O_RDONLY).ok()?, 4096).ok()?;
+    let uevent = String::from_utf8_lossy(&uevent);
+    uevent.lines().find_map(|line| line.strip_prefix("DEVNAME=")).map(|name| Path::new("/dev").join(name))
+}
+
+fn null_device() -> Result<OwnedFd> {
+    device_clone(Path::new("/dev/null"), libc::S_IFCHR, 1, 3)
+}
+
+/// A detached mount of a device of the host, checked to be that device.
+fn device_clone(path: &Path, file_type: u32, major: u32, minor: u32) -> Result<OwnedFd> {
+    let clone = mount::clone_path(path, Depth::Top)?;
+    let stat = fs::stat(&clone)?;
+    let number = nix::sys::stat::makedev(major.into(), minor.into());
+    match fs::file_type(&stat) == file_type && stat.st_rdev == number {
+        true => Ok(clone),
+        false => Err(invalid(format!("the host's {path:?} is not device {major}:{minor}"))),
+    }
+}
+
+fn namespace(join: &Join) -> Result<OwnedFd> {
+    let open = || -> Result<OwnedFd> {
+        let fd = fs::open(&join.path, OFlag::O_RDONLY | OFlag::O_NONBLOCK)?;
+        match process::namespace_type(fd.as_fd()) {
+            Ok(kind) if kind == join.kind => refuse_own_user_namespace(kind, &fd).map(|()| fd),
+            Ok(_) => Err(invalid("it is a namespace of another type")),
+            Err(error) => Err(error).doing(|| "it is not a namespace"),
+        }
+    };
+    open().doing(|| format!("linux.namespaces[{}] {:?}", join.index, join.path))
+}
+
+/// setns(2): a process can't enter the user namespace that it is in. All others that are the runtime's own can be
+/// joined, and it is as if they were not listed.
+fn refuse_own_user_namespace(kind: u64, fd: &OwnedFd) -> Result<()> {
+    if kind != bit(LinuxNamespaceType::User) {
+        return Ok(());
+    }
+    let own = fs::stat(fs::open("/proc/self/ns/user", OFlag::O_RDONLY)?)?;
+    let there = fs::stat(fd)?;
+    match (own.st_dev, own.st_ino) == (there.st_dev, there.st_ino) {
+        true => Err(invalid("it is the runtime's own user namespace: leave it out of linux.namespaces")),
+        false => Ok(()),
+    }
+}
