@@ -216,7 +216,7 @@ fn namespace(join: &Join) -> Result<OwnedFd> {
     let open = || -> Result<OwnedFd> {
         let fd = fs::open(&join.path, OFlag::O_RDONLY | OFlag::O_NONBLOCK)?;
         match process::namespace_type(fd.as_fd()) {
-            Ok(kind) if kind == join.kind => refuse_own_user_namespace(kind, &fd).map(|()| fd),
+            Ok(kind) if kind == join.kind => refuse_own(kind, &fd).map(|()| fd),
             Ok(_) => Err(invalid("it is a namespace of another type")),
             Err(error) => Err(error).doing(|| "it is not a namespace"),
         }
@@ -224,16 +224,18 @@ fn namespace(join: &Join) -> Result<OwnedFd> {
     open().doing(|| format!("linux.namespaces[{}] {:?}", join.index, join.path))
 }
 
-/// setns(2): a process can't enter the user namespace that it is in. All others that are the runtime's own can be
-/// joined, and it is as if they were not listed.
-fn refuse_own_user_namespace(kind: u64, fd: &OwnedFd) -> Result<()> {
-    if kind != bit(LinuxNamespaceType::User) {
-        return Ok(());
-    }
-    let own = fs::stat(fs::open("/proc/self/ns/user", OFlag::O_RDONLY)?)?;
+/// Two that a container can't have in common with the runtime by joining: setns(2) into one's own user namespace is
+/// an error, and mounts in the runtime's own have to be taken away in the end. All others are as if not listed.
+fn refuse_own(kind: u64, fd: &OwnedFd) -> Result<()> {
+    let path = match kind {
+        kind if kind == bit(LinuxNamespaceType::User) => "/proc/self/ns/user",
+        kind if kind == bit(LinuxNamespaceType::Mount) => "/proc/self/ns/mnt",
+        _ => return Ok(()),
+    };
+    let own = fs::stat(fs::open(path, OFlag::O_RDONLY)?)?;
     let there = fs::stat(fd)?;
     match (own.st_dev, own.st_ino) == (there.st_dev, there.st_ino) {
-        true => Err(invalid("it is the runtime's own user namespace: leave it out of linux.namespaces")),
+        true => Err(invalid("it is the runtime's own: leave it out of linux.namespaces")),
         false => Ok(()),
     }
 }

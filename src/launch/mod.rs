@@ -207,7 +207,9 @@ fn record(order: &Order<'_>, cgroup: CgroupRecord, rdt: Option<&rdt::Tree>, proc
         (Some(tree), Some(plan)) => Some(tree.intend(plan).doing(|| "linux.intelRdt")?),
         _ => None,
     };
-    let shared = order.plan.rootfs.switch == RootSwitch::Chroot;
+    // In a namespace that it joins they are that one's, and go with it.
+    let shared = order.plan.rootfs.switch == RootSwitch::Chroot
+        && !order.plan.namespaces.joins(LinuxNamespaceType::Mount);
     Ok(Record {
         form: FORM,
         id: order.id.to_string(),

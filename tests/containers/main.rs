@@ -49,3 +49,5 @@ mod support;
 mod syscalls;
 #[cfg(test)]
 mod terminal;
+#[cfg(test)]
+mod users;

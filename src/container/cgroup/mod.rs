@@ -131,7 +131,9 @@ impl Tree {
         for ancestor in ancestors {
             match mkdirat(&self.root, ancestor, Mode::from_bits_truncate(0o755)) {
                 Ok(()) | Err(Errno::EEXIST | Errno::ENOENT) => {}
-                failed => failed.call(|| format!("mkdirat({:?})", self.shown(ancestor)))?,
+                failed => {
+                    failed.call(|| format!("mkdirat({:?})", self.shown(ancestor))).map_err(explain_mkdir)?;
+                }
             }
         }
         Ok(())

@@ -11,6 +11,7 @@ pub(crate) mod command;
 mod leaks;
 pub(crate) mod mountinfo;
 pub(crate) mod terminal;
+pub(crate) mod user;
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
