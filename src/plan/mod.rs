@@ -180,6 +180,7 @@ pub fn compile(bundle: &Bundle, id: &str, facts: HostFacts, wishes: Wishes) -> R
     let namespaces = namespaces::Namespaces::plan(linux)?;
     namespaces.admit(facts.authority())?;
     let rootfs = rootfs(bundle, linux, &namespaces, facts, wishes)?;
+    rootfs.mounts.iter().try_for_each(|step| namespaces.admit_mount(step))?;
     let hostname = uts_name("hostname", spec.hostname().as_deref(), &namespaces)?;
     let domainname = uts_name("domainname", spec.domainname().as_deref(), &namespaces)?;
     let ids = user::Ids::of(spec, linux, &namespaces);

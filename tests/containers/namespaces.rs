@@ -324,3 +324,278 @@ fn process_1_of_a_new_pid_namespace_is_the_program_itself() {
     let pids: Vec<&str> = lines[2..].iter().map(|line| line.split_whitespace().next().unwrap()).collect();
     assert!(pids.contains(&"1") && pids.len() <= 2, "{lines:?}");
 }
+
+/// All types but the two that have tests of their own, for a holder that has all of them.
+const PAIRED: [(&str, &str); 6] = [
+    ("pid", "pid"),
+    ("ipc", "ipc"),
+    ("uts", "uts"),
+    ("network", "net"),
+    ("cgroup", "cgroup"),
+    ("time", "time"),
+];
+
+/// Joins these types of the holder's, with or without its user namespace.
+fn join(config: &mut Value, pid: i32, kinds: &[&str], with_user: bool) {
+    let user = [("user", "user")].into_iter().filter(|_| with_user);
+    for (kind, link) in PAIRED.into_iter().filter(|(kind, _)| kinds.contains(kind)).chain(user) {
+        set_namespace(config, kind, Some(json!({ "type": kind, "path": path_of(pid, link) })));
+    }
+    config["hostname"] = json!("");
+}
+
+/// Every two types, joined together, beside new ones of all others.
+fn every_pair(user: bool) {
+    let case = case!();
+    need!(Path::new("/proc/self/ns/time").is_symlink(), "the kernel has no time namespaces");
+    let all = |config: &mut Value| {
+        set_namespace(config, "time", Some(json!({ "type": "time" })));
+        if user {
+            add_user_namespace(config, 100_000);
+        }
+    };
+    let (holder, pid) = holder(&case, all);
+    let dir = format!("/proc/{pid}/ns");
+    let b = case.script(SHOW, all);
+    b.chown(if user { 100_000 } else { 0 });
+    let base = b.config();
+    for (first, a) in PAIRED.iter().enumerate() {
+        for z in &PAIRED[first + 1..] {
+            let mut config = base.clone();
+            join(&mut config, pid, &[a.0, z.0], user);
+            b.save(&config);
+            let inside = namespaces(&case.run(&b).ok());
+            for (kind, link) in PAIRED {
+                let same = inside[link] == of(Path::new(&dir), link);
+                assert_eq!(same, kind == a.0 || kind == z.0, "{kind} when {} and {} are joined", a.0, z.0);
+            }
+            assert_eq!(
+                inside["user"] == of(Path::new(&dir), "user"),
+                user || own("user") == of(Path::new(&dir), "user")
+            );
+        }
+    }
+    case.delete(&holder.id);
+}
+
+#[test]
+fn every_two_types_can_be_joined_together() {
+    every_pair(false);
+}
+
+#[test]
+fn every_two_types_can_be_joined_together_with_their_user_namespace() {
+    every_pair(true);
+}
+
+#[test]
+fn the_hosts_namespaces_of_all_types_can_be_joined_from_a_new_user_namespace() {
+    // Joined from the host's into a new user namespace: what belongs to the host is joined first.
+    let case = case!();
+    let (holder, pid) = holder(&case, |_| {});
+    let dir = format!("/proc/{pid}/ns");
+    for kinds in [vec!["pid"], vec!["cgroup", "uts"], vec!["pid", "ipc", "uts", "network", "cgroup"]] {
+        let b = case.script(SHOW, |config| {
+            join(config, pid, &kinds, false);
+            add_user_namespace(config, 100_000);
+            if kinds.contains(&"pid") {
+                config["mounts"][0] =
+                    json!({ "destination": "/proc", "source": "/proc", "options": ["rbind"] });
+            }
+        });
+        b.chown(100_000);
+        let inside = namespaces(&case.run(&b).ok());
+        for (kind, link) in PAIRED.into_iter().filter(|(kind, _)| *kind != "time") {
+            assert_eq!(
+                inside[link] == of(Path::new(&dir), link),
+                kinds.contains(&kind),
+                "{kind} of {kinds:?}"
+            );
+        }
+        assert_ne!(inside["user"], own("user"));
+    }
+    case.delete(&holder.id);
+}
+
+#[test]
+fn a_path_that_is_no_namespace_of_its_type_is_refused_before_anything_exists() {
+    let case = case!();
+    let file = case.file("plain", "", 0o644);
+    let (plain, missing) = (file.to_str().unwrap(), "/missing/namespace");
+    for (kind, link) in PAIRED.into_iter().chain([("mount", "mnt"), ("user", "user")]) {
+        let other = if link == "net" { "/proc/self/ns/uts" } else { "/proc/self/ns/net" };
+        for (path, words) in [
+            (other, "a namespace of another type"),
+            (plain, "not a namespace"),
+            (missing, "ENOENT"),
+            ("proc/self/ns/net", "is not absolute"),
+        ] {
+            let b = case.script("true", |config| {
+                set_namespace(config, kind, Some(json!({ "type": kind, "path": path })));
+            });
+            case.create(&b).fails(&["linux.namespaces[", words]);
+            assert!(!crate::support::is_there(&b.cgroup));
+        }
+    }
+}
+
+#[test]
+fn a_path_of_the_runtimes_own_namespace_is_as_if_it_were_not_listed() {
+    let case = case!();
+    for (kind, link) in PAIRED {
+        let done = case.sh(SHOW, |config| {
+            set_namespace(
+                config,
+                kind,
+                Some(json!({ "type": kind, "path": format!("/proc/self/ns/{link}") })),
+            );
+            config["hostname"] = json!("");
+        });
+        assert_eq!(namespaces(&done.ok())[link], own(link), "{kind}");
+    }
+    for (kind, link) in [("user", "user"), ("mount", "mnt")] {
+        let b = case.script("true", |config| {
+            set_namespace(
+                config,
+                kind,
+                Some(json!({ "type": kind, "path": format!("/proc/self/ns/{link}") })),
+            );
+        });
+        case.create(&b).fails(&["linux.namespaces[", "the runtime's own: leave it out"]);
+    }
+}
+
+#[test]
+fn a_pid_namespace_whose_process_1_has_ended_takes_no_container_and_the_error_says_so() {
+    let case = case!();
+    let at = case.file("pidns", "", 0o600);
+    let (holder, pid) = holder(&case, |_| {});
+    host_command("mount", &["--bind".as_ref(), path_of(pid, "pid").as_ref(), at.as_os_str()]);
+    case.delete(&holder.id);
+    let b = case
+        .script("true", |config| set_namespace(config, "pid", Some(json!({ "type": "pid", "path": at }))));
+    let done = case.create(&b);
+    host_command("umount", &[at.as_os_str()]);
+    done.fails(&["linux.namespaces[", at.to_str().unwrap(), "process 1 has ended"]);
+}
+
+#[test]
+fn a_mount_namespace_without_the_bundle_is_an_error_that_leaves_the_hosts_mounts_alone() {
+    let case = case!();
+    let (holder, pid) = holder(&case, |_| {});
+    let b = case.script("true", |config| {
+        set_namespace(config, "mount", Some(json!({ "type": "mount", "path": path_of(pid, "mnt") })));
+    });
+    // What engines have: the root file system is a mount of the host's.
+    let root = b.rootfs("");
+    host_command("mount", &["--bind".as_ref(), root.as_os_str(), root.as_os_str()]);
+    let done = case.create(&b);
+    let still_there = read("/proc/self/mountinfo").contains(root.to_str().unwrap().trim_end_matches('/'));
+    host_command("umount", &[root.as_os_str()]);
+    done.fails(&["joined mount namespace", b.path(), "ENOENT"]);
+    assert!(still_there, "the host's own mount has been taken away");
+    case.delete(&holder.id);
+}
+
+#[test]
+fn clocks_go_before_and_behind_the_hosts_in_a_user_namespace_too() {
+    let case = case!();
+    need!(Path::new("/proc/self/ns/time").is_symlink(), "the kernel has no time namespaces");
+    let uptime: i64 = read("/proc/uptime").split('.').next().unwrap().parse().unwrap();
+    // Only as far back as the clock has come: it can't be negative.
+    let back = -(uptime / 2);
+    for user in [false, true] {
+        let b = case.script("cut -d. -f1 /proc/uptime; tr -s ' ' </proc/self/timens_offsets", |config| {
+            set_namespace(config, "time", Some(json!({ "type": "time" })));
+            config["linux"]["timeOffsets"] =
+                json!({ "boottime": { "secs": back, "nanosecs": 999_999_999 }, "monotonic": { "secs": 77 } });
+            if user {
+                add_user_namespace(config, 100_000);
+            }
+        });
+        b.chown(if user { 100_000 } else { 0 });
+        let lines = case.run(&b).ok().lines();
+        let host: i64 = read("/proc/uptime").split('.').next().unwrap().parse().unwrap();
+        let inside: i64 = lines[0].parse().unwrap();
+        assert!((0..60).contains(&(host + back + 1 - inside)), "{host} outside, {inside} inside");
+        assert_eq!(lines[1..], ["monotonic 77 0".to_owned(), format!("boottime {back} 999999999")]);
+    }
+    let b = case.script("true", |config| {
+        set_namespace(config, "time", Some(json!({ "type": "time" })));
+        config["linux"]["timeOffsets"] = json!({ "boottime": { "secs": -uptime * 2 - 1000 } });
+    });
+    case.create(&b).fails(&["linux.timeOffsets", "negative", "ERANGE"]);
+}
+
+#[test]
+fn a_user_namespace_need_not_have_an_id_0() {
+    let case = case!();
+    let b = case.script("id -u; id -g; cat /proc/self/uid_map | tr -s ' '; echo x >/tmp/made; stat -c %u /tmp/made", |config| {
+        add_user_namespace(config, 0);
+        for map in ["uidMappings", "gidMappings"] {
+            config["linux"][map] = json!([{ "containerID": 1000, "hostID": 100_000, "size": 5 }, { "containerID": 7, "hostID": 200_000, "size": 1 }]);
+        }
+        config["process"]["user"] = json!({ "uid": 1001, "gid": 1002, "additionalGids": [7] });
+    });
+    b.chown(200_000);
+    case.run(&b).prints("1001\n1002\n 1000 100000 5\n 7 200000 1\n1001\n");
+}
+
+#[test]
+fn what_a_new_user_namespace_can_not_have_is_refused_by_name() {
+    type Change = Box<dyn Fn(&mut Value)>;
+    let case = case!();
+    let process = |user: Value| move |config: &mut Value| config["process"]["user"] = user.clone();
+    let map =
+        |name: &'static str, ranges: Value| move |config: &mut Value| config["linux"][name] = ranges.clone();
+    let range = |inside: u64, outside: u64, size: u64| json!({ "containerID": inside, "hostID": outside, "size": size });
+    let mount = |kind: &'static str, option: &'static str| {
+        move |config: &mut Value| crate::support::bundle::add_mount(config, "/made", kind, kind, &[option])
+    };
+    let changes: Vec<(Change, &[&str])> = vec![
+        (
+            Box::new(process(json!({ "uid": 65_536, "gid": 0 }))),
+            &["process.user.uid: 65536", "linux.uidMappings"],
+        ),
+        (
+            Box::new(process(json!({ "uid": 0, "gid": 70_000 }))),
+            &["process.user.gid: 70000", "linux.gidMappings"],
+        ),
+        (
+            Box::new(process(json!({ "uid": 0, "gid": 0, "additionalGids": [1, 70_001] }))),
+            &["process.user.additionalGids[1]: 70001", "linux.gidMappings"],
+        ),
+        (Box::new(map("uidMappings", json!([range(0, 5, 0)]))), &["linux.uidMappings: [0]: size is 0"]),
+        (
+            Box::new(map("gidMappings", json!([range(0, 5, 9), range(3, 100, 1)]))),
+            &["linux.gidMappings: [0] and [1] overlap"],
+        ),
+        (Box::new(map("gidMappings", json!([]))), &["linux.uidMappings needs linux.gidMappings"]),
+        (
+            Box::new(map("uidMappings", json!([range(0, 4_294_967_000, 1000)]))),
+            &["linux.uidMappings: [0]: hostID"],
+        ),
+        (Box::new(mount("tmpfs", "uid=70000")), &["/made", "uid=70000", "linux.uidMappings"]),
+        (Box::new(mount("devpts", "gid=70000")), &["/made", "gid=70000", "linux.gidMappings"]),
+    ];
+    for (change, words) in changes {
+        let b = case.script("true", |config| {
+            add_user_namespace(config, 100_000);
+            change(config);
+        });
+        case.create(&b).fails(words);
+    }
+    for (kind, fstype) in [("pid", "proc"), ("network", "sysfs"), ("ipc", "mqueue")] {
+        let b = case.script("true", |config| {
+            add_user_namespace(config, 100_000);
+            set_namespace(config, kind, None);
+            config["mounts"] = json!([{ "destination": "/sys", "type": fstype, "source": fstype }]);
+        });
+        case.create(&b).fails(&["mounts[0] /sys", fstype, kind, "rbind"]);
+    }
+    let b = case.script("true", |config| {
+        add_user_namespace(config, 100_000);
+        set_namespace(config, "user", None);
+    });
+    case.create(&b).fails(&["linux.uidMappings", "need a user namespace"]);
+}
