@@ -1,11 +1,13 @@
 //! Containers of an ordinary user: config-linux.md, "User namespace mappings"; user_namespaces(7), cgroups(7).
 
+use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use serde_json::{Value, json};
 
 use crate::support::bundle::{add_mount, set_namespace};
+use crate::support::terminal::{ConsoleSocket, expect};
 use crate::support::user::{SUBIDS, User, user};
 use crate::support::{case, eventually, host_command, installed, is_there, make_dir, need, read};
 
@@ -484,4 +486,24 @@ fn a_bind_source_that_a_user_may_not_see_is_an_error_before_anything_exists() {
         user.run(&b).fails(&["mounts[", "/volume", source.to_str().unwrap()]);
     }
     user.has_no_container();
+}
+
+#[test]
+fn a_terminal_comes_through_the_console_socket_of_a_user() {
+    let case = case!();
+    let user = user!(case);
+    let b = user.bundle("read line; echo got $line on $(tty); stat -c '%u:%g' /dev/console", |config| {
+        config["process"]["terminal"] = json!(true);
+    });
+    let socket = ConsoleSocket::listen(&user.runtime_dir.join("console"));
+    user.own(&socket.path);
+    let path = socket.path.to_str().unwrap();
+    let create = user.call(&["create", "-b", b.path(), "--console-socket", path, &b.id]).spawn();
+    let master = socket.receive().fds.remove(0);
+    create.wait().ok();
+    user.call(&["start", &b.id]).finish().ok();
+    nix::unistd::write(&master, b"hello\n").unwrap();
+    expect(master.as_fd(), "got hello on /dev/pts/0\r\n0:0\r\n");
+    drop(master);
+    user.delete(&b.id);
 }
