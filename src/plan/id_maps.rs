@@ -68,8 +68,8 @@ impl IdMap {
 impl IdMaps {
     /// Both or neither, for the kernel gives a namespace with one of them no use.
     pub(super) fn plan(linux: &Linux) -> Result<Option<Self>> {
-        let uid = map(linux.uid_mappings().as_deref().unwrap_or_default()).doing(|| "linux.uidMappings")?;
-        let gid = map(linux.gid_mappings().as_deref().unwrap_or_default()).doing(|| "linux.gidMappings")?;
+        let uid = map("linux.uidMappings", linux.uid_mappings().as_deref())?;
+        let gid = map("linux.gidMappings", linux.gid_mappings().as_deref())?;
         match (uid, gid) {
             (None, None) => Ok(None),
             (Some(uid), Some(gid)) => Ok(Some(Self { uid, gid })),
@@ -117,17 +117,19 @@ impl IdMaps {
 }
 
 /// The kernel's rules, user_namespaces(7), and its limit on what is written at once.
-fn map(mappings: &[LinuxIdMapping]) -> Result<Option<IdMap>> {
+fn map(name: &'static str, mappings: Option<&[LinuxIdMapping]>) -> Result<Option<IdMap>> {
     const MOST_RANGES: usize = 340;
     const PAGE: usize = 4096;
-    if mappings.is_empty() {
+    let Some(mappings) = mappings.filter(|mappings| !mappings.is_empty()) else {
         return Ok(None);
-    }
+    };
     if mappings.len() > MOST_RANGES {
-        return Err(invalid(format!("{} ranges, the kernel takes {MOST_RANGES}", mappings.len())));
+        return Err(invalid(format!("{name}: {} ranges, the kernel takes {MOST_RANGES}", mappings.len())));
     }
-    let ranges =
-        mappings.iter().enumerate().map(|(index, mapping)| range(mapping).doing(|| format!("[{index}]")));
+    let ranges = mappings
+        .iter()
+        .enumerate()
+        .map(|(index, mapping)| range(mapping).doing(|| format!("{name}[{index}]")));
     let map = IdMap { ranges: ranges.collect::<Result<_>>()? };
     for (side, of) in [("containerID", inside as fn(&IdRange) -> u32), ("hostID", outside)] {
         let mut sorted: Vec<(u64, u64, usize)> = map
@@ -139,13 +141,13 @@ fn map(mappings: &[LinuxIdMapping]) -> Result<Option<IdMap>> {
         sorted.sort_unstable();
         if let Some(pair) = sorted.windows(2).find(|pair| pair[0].1 > pair[1].0) {
             let (a, b) = (pair[0].2.min(pair[1].2), pair[0].2.max(pair[1].2));
-            return Err(invalid(format!("[{a}] and [{b}] overlap in {side}")));
+            return Err(invalid(format!("{name}[{a}] and [{b}] overlap in {side}")));
         }
     }
     let length = map.to_string().len();
     match length >= PAGE {
         true => Err(invalid(format!(
-            "{length} bytes as text, the kernel takes less than {PAGE}: use fewer ranges"
+            "{name}: {length} bytes as text, the kernel takes less than {PAGE}: use fewer ranges"
         ))),
         false => Ok(Some(map)),
     }
@@ -163,7 +165,7 @@ fn outside(range: &IdRange) -> u32 {
 fn range(mapping: &LinuxIdMapping) -> Result<IdRange> {
     let range = IdRange { inside: mapping.container_id(), outside: mapping.host_id(), size: mapping.size() };
     if range.size == 0 {
-        return Err(invalid("size is 0"));
+        return Err(invalid("size 0 is no range of ids"));
     }
     for (what, start) in [("containerID", range.inside), ("hostID", range.outside)] {
         if u64::from(start) + u64::from(range.size) > u32::MAX.into() {
@@ -200,8 +202,8 @@ mod tests {
     fn what_the_kernel_would_refuse_is_refused_with_its_reason() {
         let largest = u64::from(u32::MAX);
         for (ranges, words) in [
-            (vec![range(0, 5, 0)], "[0]: size is 0"),
-            (vec![range(0, 5, 1), range(1, 2, 0)], "[1]: size is 0"),
+            (vec![range(0, 5, 0)], "[0]: size 0"),
+            (vec![range(0, 5, 1), range(1, 2, 0)], "[1]: size 0"),
             (vec![range(largest, 0, 1)], "[0]: containerID 4294967295 and size 1 go beyond"),
             (vec![range(0, largest, 1)], "[0]: hostID 4294967295 and size 1 go beyond"),
             (vec![range(0, 4_000_000_000, 300_000_000)], "[0]: hostID 4000000000 and size 300000000"),
@@ -212,7 +214,7 @@ mod tests {
             ((0..340).map(|n| range(n * 2 + 100_000, n * 2 + 100_000, 1)).collect(), "use fewer ranges"),
         ] {
             let error = planned(&joined(&ranges)).unwrap_err();
-            assert!(error.starts_with("linux.uidMappings: ") && error.contains(words), "{error}");
+            assert!(error.starts_with("linux.uidMappings") && error.contains(words), "{error}");
         }
     }
 

@@ -161,16 +161,19 @@ impl Namespaces {
     }
 
     fn id_maps(&self, linux: &Linux) -> Result<Option<IdMaps>> {
+        let given = [linux.uid_mappings(), linux.gid_mappings()];
+        if given.into_iter().flatten().any(|map| !map.is_empty()) && !self.has(LinuxNamespaceType::User) {
+            return Err(invalid(
+                "linux.uidMappings and linux.gidMappings need a user namespace in linux.namespaces",
+            ));
+        }
         match (self.makes(LinuxNamespaceType::User), IdMaps::plan(linux)?) {
             (true, None) => {
                 Err(invalid("a new user namespace needs linux.uidMappings and linux.gidMappings"))
             }
+            (true, maps) => Ok(maps),
             // Engines repeat the maps of a namespace that they ask to join; they hold there already.
-            (false, Some(_)) if self.joins(LinuxNamespaceType::User) => Ok(None),
-            (false, Some(_)) => Err(invalid(
-                "linux.uidMappings and linux.gidMappings need a user namespace in linux.namespaces",
-            )),
-            (_, maps) => Ok(maps),
+            (false, _) => Ok(None),
         }
     }
 

@@ -553,27 +553,21 @@ fn what_a_new_user_namespace_can_not_have_is_refused_by_name() {
         move |config: &mut Value| crate::support::bundle::add_mount(config, "/made", kind, kind, &[option])
     };
     let changes: Vec<(Change, &[&str])> = vec![
-        (
-            Box::new(process(json!({ "uid": 65_536, "gid": 0 }))),
-            &["process.user.uid: 65536", "linux.uidMappings"],
-        ),
-        (
-            Box::new(process(json!({ "uid": 0, "gid": 70_000 }))),
-            &["process.user.gid: 70000", "linux.gidMappings"],
-        ),
+        (Box::new(process(json!({ "uid": 65_536, "gid": 0 }))), &["user.uid: 65536", "linux.uidMappings"]),
+        (Box::new(process(json!({ "uid": 0, "gid": 70_000 }))), &["user.gid: 70000", "linux.gidMappings"]),
         (
             Box::new(process(json!({ "uid": 0, "gid": 0, "additionalGids": [1, 70_001] }))),
-            &["process.user.additionalGids[1]: 70001", "linux.gidMappings"],
+            &["user.additionalGids[1]: 70001", "linux.gidMappings"],
         ),
-        (Box::new(map("uidMappings", json!([range(0, 5, 0)]))), &["linux.uidMappings: [0]: size is 0"]),
+        (Box::new(map("uidMappings", json!([range(0, 5, 0)]))), &["linux.uidMappings[0]: size 0"]),
         (
             Box::new(map("gidMappings", json!([range(0, 5, 9), range(3, 100, 1)]))),
-            &["linux.gidMappings: [0] and [1] overlap"],
+            &["linux.gidMappings[0] and [1] overlap"],
         ),
         (Box::new(map("gidMappings", json!([]))), &["linux.uidMappings needs linux.gidMappings"]),
         (
             Box::new(map("uidMappings", json!([range(0, 4_294_967_000, 1000)]))),
-            &["linux.uidMappings: [0]: hostID"],
+            &["linux.uidMappings[0]: hostID"],
         ),
         (Box::new(mount("tmpfs", "uid=70000")), &["/made", "uid=70000", "linux.uidMappings"]),
         (Box::new(mount("devpts", "gid=70000")), &["/made", "gid=70000", "linux.gidMappings"]),

@@ -121,13 +121,16 @@ fn what_only_root_can_do_is_refused_with_the_remedy() {
     );
     refused(
         &|config| config["process"]["user"]["additionalGids"] = json!([0]),
-        &["process.user.additionalGids", "setgroups is denied"],
+        &["user.additionalGids", "setgroups is denied"],
     );
     refused(
         &|config| add_mount(config, "/dev/pts", "devpts", "devpts", &["newinstance", "gid=5"]),
         &["/dev/pts", "gid=5", "linux.gidMappings"],
     );
-    refused(&|config| config["process"]["oomScoreAdj"] = json!(-1000), &["process.oomScoreAdj", "only root"]);
+    refused(
+        &|config| config["process"]["oomScoreAdj"] = json!(-1000),
+        &["process.oomScoreAdj", "CAP_SYS_RESOURCE"],
+    );
     refused(
         &|config| config["linux"]["cgroupsPath"] = json!("/made-up/by/user"),
         &["cgroup", "made-up/by/user", "not delegated"],
