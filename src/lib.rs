@@ -29,14 +29,14 @@
 //! | # | phase | side | why exactly here |
 //! |--|--|--|--|
 //! | 1 | plan | host | pure: a bad configuration fails before anything exists |
-//! | 2 | sources | host | rootfs, bind sources, devices, namespaces to join, console socket, compiled filter: all that can fail and leaves nothing behind; and none of it is ever looked up through the container. An ordinary user can copy no mount of the host's: there init opens them in phase 8, before its ids change |
+//! | 2 | sources | host | rootfs, user namespaces for id-mapped mounts, devices, namespaces to join, console socket, compiled filter: all that can fail and leaves nothing behind; and none of it is ever looked up through the container. Of bind sources, that they are there. An ordinary user can copy no mount of the host's: there init opens files and directories in phase 8, before its ids change |
 //! | 3 | reserve | host | mkdir of the state directory decides whose the id is, its lock orders the verbs; the record is written before the first side effect, so that a killed `create` can always be deleted |
 //! | 4 | cgroup | host | made and limited while it is empty; so is its class of service in resctrl, if it asks for one. An ordinary user to whom none is delegated, and who asked for nothing, stays in the one that he is in |
 //! | 5 | clone | host, init | one clone3 into the cgroup and the new namespaces: no unconfined moment. A helper joins and clones where a namespace takes in children only (pid), or where those to join belong to the host and the new or joined user namespace could not enter them |
 //! | 6 | leave the file | init | where others could see it: the host's program is gone from its memory and `/proc/PID/exe` (see [`sys::exe`], [`init::Departure`]). One that is alone in a new pid namespace does it first thing in phase 15, which is cheaper |
 //! | 7 | id maps | host | init has no id before; oom_score_adj and hard limits for a user namespace, too, are the host's to set. An ordinary user maps more than himself through newuidmap(1) and newgidmap(1) |
 //! | 8 | namespaces | init | joins, clocks, its first ids, names, loopback, the host's network devices that are to be its own; the cgroup namespace after them, for its root is where it is made; sysctls while `/proc` is the host's; last a session and keyring of its own, and the attributes for labels are opened |
-//! | 9 | rootfs | init | propagation is cut before the first mount; each mount gets its attributes detached and is attached by descriptor; then devices and links; a read-only tmpfs becomes so when all is in it |
+//! | 9 | rootfs | init | propagation is cut before the first mount; each mount gets its attributes detached and is attached by descriptor; what init can't open itself the host does for root, in its turn; then devices and links; a read-only tmpfs becomes so when all is in it |
 //! | 10 | hooks | host, init | prestart, createRuntime, then createContainer: the mounts are there, the host's paths are too |
 //! | 11 | pivot | init | from here on there are no paths of the host. A terminal is opened before it, from the container's own devpts, and attached after it, when `/dev` is final |
 //! | 12 | harden | init | read-only paths, masked paths, read-only root: nothing is written to the tree any more |
@@ -62,6 +62,8 @@
 //! | SECCOMP_FILTER_FLAG_NEW_LISTENER, pidfd_getfd(2) | 5.6 | error, for profiles with SCMP_ACT_NOTIFY |
 //! | SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV | 6.0 | error, for profiles that ask for it and have SCMP_ACT_NOTIFY |
 //! | time namespaces | 5.6 | error, for containers that ask for one |
+//! | id-mapped mounts: MOUNT_ATTR_IDMAP | 5.12, tmpfs 6.3 | error, for mounts that ask for one |
+//! | overlayfs `lowerdir+` | 6.8 | error, for lists of layers of more than 255 bytes |
 //! | mount option `nosymfollow` | 5.14 | error, for mounts that ask for it |
 //! | cgroup.kill | 5.14 | SIGKILL to each process of the cgroup by pidfd ([`container::cgroup`]) |
 //! | PR_SET_MM_MAP (CONFIG_CHECKPOINT_RESTORE) | 3.18 | the verb starts anew from a sealed copy of the program ([`sys::exe::restart_sealed`]) |

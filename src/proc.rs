@@ -86,15 +86,33 @@ impl Proc {
 
 /// proc_pid_mountinfo(5): where the first file system of a type is mounted.
 pub fn mounted(fstype: &str) -> Option<PathBuf> {
-    let file = fs::open("/proc/self/mountinfo", OFlag::O_RDONLY).ok()?;
-    let text = fs::read_all(file, 64 << 20).ok()?;
-    let line = |line: &str| {
-        let (left, right) = line.split_once(" - ")?;
-        let at = left.split(' ').nth(4)?;
-        let is_type = right.split(' ').next() == Some(fstype);
-        is_type.then(|| PathBuf::from(at.replace("\\040", " ")))
-    };
-    String::from_utf8_lossy(&text).lines().find_map(line)
+    mounts().ok()?.into_iter().find(|mounted| mounted.fstype == fstype).map(|mounted| mounted.at)
+}
+
+/// The mounts that this process sees, oldest first: proc_pid_mountinfo(5).
+pub fn mounts() -> Result<Vec<Mounted>> {
+    let file = fs::open("/proc/self/mountinfo", OFlag::O_RDONLY)?;
+    let list = fs::read_all(file, 64 << 20).doing(|| "/proc/self/mountinfo")?;
+    Ok(String::from_utf8_lossy(&list).lines().filter_map(parse_mount).collect())
+}
+
+/// A mount, as far as anybody asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mounted {
+    /// Where, from the process's root.
+    pub at: PathBuf,
+    /// Such as `ext4`.
+    pub fstype: String,
+}
+
+/// proc_pid_mountinfo(5). Space, tab, newline and backslash in a path are octal numbers.
+fn parse_mount(line: &str) -> Option<Mounted> {
+    let (left, right) = line.split_once(" - ")?;
+    let mut at = left.split(' ').nth(4)?.to_owned();
+    for (number, plain) in [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")] {
+        at = at.replace(number, plain);
+    }
+    Some(Mounted { at: at.into(), fstype: right.split(' ').next()?.to_owned() })
 }
 
 /// The file that tells of one process, and never of a later one of its pid.
@@ -138,13 +156,21 @@ fn parse_stat(stat: &str) -> Option<Stat> {
 
 #[cfg(test)]
 mod tests {
-    use super::{StartTime, Stat, parse_stat};
+    use super::{Mounted, StartTime, Stat, parse_mount, parse_stat};
 
     #[test]
     fn a_command_with_spaces_and_parentheses_does_not_shift_the_fields() {
         let rest = "S 1 2 3 4 5 4194304 7 8 9 10 11 12 13 14 15 16 17 18 4242 20 21";
         let expected = Stat { start: StartTime(4242), ended: false, executed: true };
         assert_eq!(parse_stat(&format!("17 (a) b (c) {rest}")), Some(expected));
+    }
+
+    #[test]
+    fn a_mount_has_a_place_and_a_type() {
+        let line =
+            r"36 35 98:0 /mnt1 /mnt\040of\134mine rw,noatime master:1 - ext3 /dev/root rw,errors=continue";
+        let mounted = Mounted { at: r"/mnt of\mine".into(), fstype: "ext3".into() };
+        assert_eq!(parse_mount(line), Some(mounted));
     }
 
     #[test]

@@ -93,9 +93,11 @@ impl fmt::Debug for InRootfs {
 pub struct Rootfs(OwnedFd);
 
 /// What has to be at the end of a path that is made where it is missing.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Make {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Make {
+    /// A directory, mode 0755 less the umask.
     Dir,
+    /// An empty file, mode 0644 less the umask.
     File,
 }
 
@@ -148,6 +150,40 @@ impl Rootfs {
     /// The file at the path, made empty, with all directories above it, where there is nothing.
     pub fn make_file(&self, at: &InRootfs) -> Result<OwnedFd, SysError> {
         self.make(&at.0, Make::File, 0).call(|| format!("openat2(\"{at}\", O_CREAT) in the rootfs"))
+    }
+
+    /// As [`Self::make_dir`] or [`Self::make_file`]; but if the path ends in a link, that link itself.
+    pub fn make_or_link(&self, at: &InRootfs, what: Make) -> Result<OwnedFd, SysError> {
+        let make = || match (at.0.parent(), at.name()) {
+            (Some(parent), Some(name)) => {
+                let dir = self.make(parent, Make::Dir, 0)?;
+                let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW;
+                match fs::openat2(&dir, name, flags, 0, Lookup::InRoot) {
+                    Err(Errno::ENOENT) => make_entry(&dir, name, what),
+                    there => there,
+                }
+            }
+            _ => Err(Errno::EISDIR),
+        };
+        make().call(|| format!("openat2(\"{at}\", O_NOFOLLOW) in the rootfs"))
+    }
+
+    /// A symbolic link at the path, with all directories above it. One that is there has to be the same.
+    pub fn make_link(&self, at: &InRootfs, target: &OsStr) -> Result<()> {
+        let name = at.name().ok_or_else(|| invalid("the container's root itself"))?;
+        let dir = self.make_dir(&at.parent())?;
+        match nix::unistd::symlinkat(target, &dir, name) {
+            Err(Errno::EEXIST) => match nix::fcntl::readlinkat(&dir, name) {
+                Ok(there) if there == target => Ok(()),
+                Ok(there) => {
+                    Err(invalid(format!("a link to {there:?} is there already, and not to {target:?}")))
+                }
+                Err(_) => Err(invalid("something that is no link is there already")),
+            },
+            made => {
+                made.call(|| format!("symlinkat({target:?}, \"{at}\") in the rootfs")).map_err(Into::into)
+            }
+        }
     }
 
     fn lookup(&self, path: &Path, flags: OFlag) -> nix::Result<OwnedFd> {

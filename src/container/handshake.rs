@@ -7,6 +7,10 @@
 //!  |------------------------------->|   /proc/PID/uid_map, gid_map; hard limits
 //!  |  MoveNetDevices                |
 //!  |------------------------------->|   into its network namespace, with their addresses
+//!  |  OpenSource(i)                 |
+//!  |------------------------------->|   what mounts[i] binds, in its turn: + fd with the answer
+//!  |  MapMount(i) + fd              |
+//!  |------------------------------->|   a file system that init has made shows other ids
 //!  |  RunHostHooks                  |
 //!  |------------------------------->|   prestart, createRuntime
 //!  |  OfferTerminal + fd            |
@@ -47,6 +51,10 @@ pub enum Message {
     MapIds,
     /// Move the network devices: this process is in its network namespace.
     MoveNetDevices,
+    /// Open what the mount at this place of the plan binds; it comes with the answer.
+    OpenSource(usize),
+    /// Map the ids of the mount at this place of the plan, which comes along, detached.
+    MapMount(usize),
     /// Run prestart and createRuntime: the mounts are there.
     RunHostHooks,
     /// Take the terminal's master, which comes along.
@@ -143,6 +151,16 @@ impl Link {
         self.send(message, fd)?;
         match self.receive::<Done>()? {
             Some(_) => Ok(()),
+            None => Err(failure(Kind::System, "the host side has ended")),
+        }
+    }
+
+    /// Init's side: asks for something of the host's.
+    pub fn ask_for_fd(&self, message: &Message) -> Result<OwnedFd> {
+        self.send(message, None)?;
+        match self.receive_with_fd::<Done>()? {
+            Some((Done, Some(fd))) => Ok(fd),
+            Some((Done, None)) => Err(failure(Kind::System, "the host has sent no descriptor")),
             None => Err(failure(Kind::System, "the host side has ended")),
         }
     }

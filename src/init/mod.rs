@@ -35,7 +35,7 @@ use crate::sys::process::BrokenPipe;
 use crate::sys::{self, Call};
 
 pub use namespaces::{join_for_child, join_inside, join_user};
-pub use sources::{Own, Sources};
+pub use sources::{Own, Sources, find, mount_found};
 
 /// What init has from the host: all of it prepared before the clone.
 #[derive(Debug)]
@@ -74,8 +74,7 @@ impl Inherited<'_> {
         let mut kept: Vec<BorrowedFd<'_>> = vec![self.stub.as_fd()];
         if let Some(files) = &sources.files {
             kept.push(files.rootfs.as_fd());
-            let lists = [&files.binds, &files.devices];
-            kept.extend(lists.into_iter().flatten().flatten().chain(&files.null).map(AsFd::as_fd));
+            kept.extend(files.devices.iter().flatten().chain(&files.null).map(AsFd::as_fd));
         }
         kept.extend(sources.namespaces.iter().map(AsFd::as_fd));
         kept.extend(self.link.iter().map(Link::fd));

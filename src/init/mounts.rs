@@ -3,15 +3,17 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use super::copy_up;
-use crate::error::{Doing, Result, invalid};
-use crate::plan::Plan;
-use crate::plan::mounts::{Fresh, MountStep, Source};
-use crate::plan::options::Parameter;
-use crate::rootpath::{InRootfs, Rootfs};
-use crate::sys::SysError;
+use super::{Inherited, copy_up, mount_found};
+use crate::container::handshake::{Link, Message};
+use crate::error::{Doing, Result};
+use crate::plan::mounts::{Fresh, MountStep, Opener, Source};
+use crate::plan::options::{Links, Parameter};
+use crate::rootpath::{InRootfs, Make, Rootfs};
 use crate::sys::fs::{self, OFlag};
 use crate::sys::mount::{self, Depth, MountAttr, attr};
+use crate::sys::{Call, SysError};
+
+const READ_ONLY: MountAttr = MountAttr { set: attr::RDONLY, clear: 0, propagation: 0, userns_fd: 0 };
 
 /// What has been mounted and is still needed.
 #[derive(Debug)]
@@ -24,43 +26,60 @@ pub(super) struct Mounted {
     read_only: Vec<(String, OwnedFd)>,
 }
 
-/// Performs the plan's mounts in their order.
-pub(super) fn perform(plan: &Plan, root: &Rootfs, binds: &mut [Option<OwnedFd>]) -> Result<Mounted> {
+/// Performs the plan's mounts in their order; for each there is what has been found of it already.
+pub(super) fn perform(given: &Inherited<'_>, root: &Rootfs, found: Vec<Option<OwnedFd>>) -> Result<Mounted> {
     let mut mounted = Mounted { devpts: None, kernel: Vec::new(), read_only: Vec::new() };
-    for (step, bind) in plan.rootfs.mounts.iter().zip(binds) {
-        mounted.add(step, root, bind.take()).doing(|| step.to_string())?;
+    let host = given.link()?;
+    for (number, (step, found)) in given.plan.rootfs.mounts.iter().zip(found).enumerate() {
+        let callers_cgroup = step.source == Source::OwnCgroup && !given.record.cgroup.is_ours();
+        let turn = Turn { number, step, root, host, callers_cgroup };
+        mounted.add(&turn, found).doing(|| step.to_string())?;
     }
     Ok(mounted)
 }
 
+/// One mount, when it is its turn.
+struct Turn<'a> {
+    number: usize,
+    step: &'a MountStep,
+    root: &'a Rootfs,
+    host: &'a Link,
+    /// It shows a cgroup that is not the container's to change (CVE-2023-25809).
+    callers_cgroup: bool,
+}
+
 impl Mounted {
-    fn add(&mut self, step: &MountStep, root: &Rootfs, bind: Option<OwnedFd>) -> Result<()> {
-        if step.source != Source::Remount {
+    fn add(&mut self, turn: &Turn<'_>, found: Option<OwnedFd>) -> Result<()> {
+        let step = turn.step;
+        if !matches!(step.source, Source::Remount(_)) {
             self.kernel.retain(|(at, _)| at.within(&step.at).is_none());
         }
-        match (&step.source, bind) {
-            (Source::Fresh(fresh), _) => self.add_fresh(step, root, fresh),
-            (Source::Bind { .. } | Source::OwnCgroup | Source::Notify, Some(tree)) => {
-                attach_bind(step, root, &tree)
+        match &step.source {
+            Source::Fresh(fresh) => self.add_fresh(turn, fresh),
+            Source::Bind { .. } | Source::OwnCgroup | Source::Notify => {
+                attach_bind(turn, &copy(turn, found)?)
             }
-            // In the configuration's order: /proc/self/mountinfo lists mounts by their age.
-            (Source::Bind { from, depth }, None) => {
-                attach_bind(step, root, &mount::clone_path(from, *depth)?)
-            }
-            (Source::OwnCgroup | Source::Notify, None) => Err(invalid("the host has not opened it")),
-            (Source::Remount, _) => {
-                let there = root.open(&step.at, OFlag::O_PATH)?;
+            Source::Remount(parameters) => {
+                let there = turn.root.open(&step.at, OFlag::O_PATH)?;
+                if !parameters.is_empty() {
+                    mount::reconfigure(there.as_fd(), |fs| configure(fs, None, parameters.iter()))?;
+                }
                 change(there.as_fd(), step).map_err(Into::into)
             }
         }
     }
 
-    fn add_fresh(&mut self, step: &MountStep, root: &Rootfs, fresh: &Fresh) -> Result<()> {
+    fn add_fresh(&mut self, turn: &Turn<'_>, fresh: &Fresh) -> Result<()> {
+        let (step, root) = (turn.step, turn.root);
         // A tmpfs is filled before it becomes read-only: its copy, devices, links, mount points.
         let later = fresh.fstype == "tmpfs" && step.attr.set & attr::RDONLY != 0;
         let attrs = if later { step.attr.set & !attr::RDONLY } else { step.attr.set };
         let parameters = fresh.parameters.iter().filter(|p| !(later && p.key == "ro"));
         let made = mount::fresh(&fresh.fstype, attrs, |fs| configure(fs, fresh.name.as_deref(), parameters))?;
+        if step.ids.is_some() {
+            // The maps may be of a user namespace that this process is not in.
+            turn.host.ask(&Message::MapMount(turn.number), Some(made.as_fd()))?;
+        }
         let rest = MountStep { attr: MountAttr::default(), ..step.clone() };
         change(made.as_fd(), &rest)?;
         let target = match fresh.fstype.as_str() {
@@ -84,9 +103,8 @@ impl Mounted {
 
     /// Makes read-only what was kept writable until now.
     pub(super) fn finish(&self) -> Result<()> {
-        let read_only = MountAttr { set: attr::RDONLY, ..MountAttr::default() };
         self.read_only.iter().try_for_each(|(name, mount)| {
-            mount::set_attr(mount.as_fd(), Depth::Top, &read_only).doing(|| name.clone())
+            mount::set_attr(mount.as_fd(), Depth::Top, &READ_ONLY).doing(|| name.clone())
         })
     }
 }
@@ -108,12 +126,41 @@ fn configure<'p>(
     Ok(())
 }
 
-fn attach_bind(step: &MountStep, root: &Rootfs, tree: &OwnedFd) -> Result<()> {
+/// A detached mount of what is bound, made when it is its turn: /proc/self/mountinfo lists mounts by their age.
+fn copy(turn: &Turn<'_>, found: Option<OwnedFd>) -> Result<OwnedFd> {
+    match (&turn.step.source, found) {
+        (Source::Bind { links, depth, .. }, Some(found)) => mount_found(found, *links, *depth),
+        (_, Some(found)) => mount::clone_fd(found.as_fd(), Depth::Top).map_err(Into::into),
+        (Source::Bind { from, depth, by: Opener::Init, .. }, None) => {
+            mount::clone_path(from, *depth).map_err(Into::into)
+        }
+        (_, None) => turn.host.ask_for_fd(&Message::OpenSource(turn.number)),
+    }
+}
+
+fn attach_bind(turn: &Turn<'_>, tree: &OwnedFd) -> Result<()> {
+    let Turn { step, root, .. } = turn;
+    let kind = fs::file_type(&fs::stat(tree)?);
+    let (links, over_link) = match &step.source {
+        Source::Bind { links, over_link, .. } => (*links, *over_link),
+        _ => (Links::Followed, false),
+    };
+    if links == Links::Copied && kind == libc::S_IFLNK {
+        // No mount: this is the link itself.
+        let target = nix::fcntl::readlinkat(tree, c"").call(|| "readlinkat(source)")?;
+        return root.make_link(&step.at, &target);
+    }
     // Before it is attached: there is no moment in which it could be written to if it is read-only.
     change(tree.as_fd(), step)?;
-    let target = match fs::file_type(&fs::stat(tree)?) {
-        libc::S_IFDIR => root.make_dir(&step.at)?,
-        _ => root.make_file(&step.at)?,
+    if turn.callers_cgroup {
+        // Whatever its options say.
+        mount::set_attr(tree.as_fd(), Depth::Top, &READ_ONLY)?;
+    }
+    let target = match (over_link, kind) {
+        (true, libc::S_IFDIR) => root.make_or_link(&step.at, Make::Dir)?,
+        (true, _) => root.make_or_link(&step.at, Make::File)?,
+        (false, libc::S_IFDIR) => root.make_dir(&step.at)?,
+        (false, _) => root.make_file(&step.at)?,
     };
     mount::attach(tree.as_fd(), target.as_fd()).map_err(Into::into)
 }

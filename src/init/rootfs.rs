@@ -5,6 +5,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use super::{Inherited, devices, mounts, owns_mounts};
 use crate::error::{Doing, Result, best_effort};
 use crate::plan::Plan;
+use crate::plan::mounts::{MountStep, Opener, Source};
+use crate::plan::options::Propagation;
 use crate::rootpath::{InRootfs, Rootfs};
 use crate::sys::SysError;
 use crate::sys::mount::{self, Depth, MountAttr};
@@ -37,17 +39,17 @@ pub(super) fn assemble(given: &mut Inherited<'_>) -> Result<Assembled> {
     let plan = given.plan;
     if owns_mounts(plan) {
         // Before the first mount: this copy of the host's tree must not tell the host anything.
-        mount::set_attr_everywhere(&private())?;
+        mount::set_attr_everywhere(&cut(plan))?;
     }
-    let files = given.sources.files()?;
-    let tree = files.rootfs.try_clone()?;
+    let tree = given.sources.files()?.rootfs.try_clone()?;
     set_propagation(plan, &tree).doing(|| format!("rootfs {:?}", plan.rootfs.path))?;
     // The current directory is the rootfs: the host's side saw to it, and so no path is looked up here,
     // which this user namespace may not be allowed to.
     mount::attach_on_cwd(tree.as_fd()).doing(|| format!("rootfs {:?}", plan.rootfs.path))?;
     let root = Rootfs::new(tree);
-    let mounted = mounts::perform(plan, &root, &mut files.binds)?;
-    devices::make(&plan.rootfs, &root, &files.devices)?;
+    let found = std::mem::take(&mut given.sources.files()?.found);
+    let mounted = mounts::perform(given, &root, found)?;
+    devices::make(&plan.rootfs, &root, &given.sources.files()?.devices)?;
     if let Some(process) = &plan.process {
         make_working_directory(&root, &process.cwd);
     }
@@ -62,8 +64,14 @@ fn make_working_directory(root: &Rootfs, cwd: &InRootfs) {
     }
 }
 
-fn private() -> MountAttr {
-    MountAttr { propagation: libc::MS_PRIVATE, ..MountAttr::default() }
+/// A bind that is to follow the host has to be copied from what still does.
+fn cut(plan: &Plan) -> MountAttr {
+    let follows = |step: &MountStep| {
+        matches!(step.source, Source::Bind { by: Opener::Init, .. })
+            && step.propagation != [Propagation::NONE]
+    };
+    let mode = if plan.rootfs.mounts.iter().any(follows) { libc::MS_SLAVE } else { libc::MS_PRIVATE };
+    MountAttr { propagation: mode, ..MountAttr::default() }
 }
 
 /// What the copy of the rootfs still shares with the host ends here, unless it is to follow the host.

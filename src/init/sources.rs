@@ -1,10 +1,11 @@
 //! Runs in: host, for root; in init, before its ids change, for an ordinary user.
 //!
-//! Opening what init can't open itself later, or must not: everything of the host that the container gets,
-//! before the first mount. I5 of the design: never from the container's own /dev.
+//! Opening what init can't open itself later, or must not: what of the host the container gets, before the first
+//! mount. I5 of the design: never from the container's own /dev.
 //!
 //! Root does it before the container exists. An ordinary user may copy mounts only in a mount namespace of his
-//! own user namespace: so init does it there, as long as it still has his ids and may look up what he may.
+//! own user namespace: so init does it there, as long as it still has his ids and may look up what he may. What is
+//! bound it only finds then, and copies it in its turn, as root's init and host do: see [`super::mounts`].
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -13,11 +14,11 @@ use crate::error::{Doing, Result, invalid};
 use crate::plan::devices::Device;
 use crate::plan::mounts::{MountStep, Source};
 use crate::plan::namespaces::{Join, bit};
-use crate::plan::options::Propagation;
+use crate::plan::options::Links;
 use crate::plan::{Authority, DeviceNodes, Plan};
 use crate::spec::oci::LinuxNamespaceType;
 use crate::sys::fs::{self, OFlag};
-use crate::sys::mount::{self, Depth, MountAttr, attr};
+use crate::sys::mount::{self, Depth};
 use crate::sys::{Call, process};
 
 /// What init needs of the host.
@@ -36,8 +37,8 @@ pub struct Sources {
 pub(super) struct Files {
     /// A detached copy of the root file system.
     pub(super) rootfs: OwnedFd,
-    /// For each mount, what it binds, where init may not be allowed to look it up.
-    pub(super) binds: Vec<Option<OwnedFd>>,
+    /// For each mount, what it binds, where init has to find it before its ids change.
+    pub(super) found: Vec<Option<OwnedFd>>,
     /// For each device, the host's own, where they are bound.
     pub(super) devices: Vec<Option<OwnedFd>>,
     /// The host's /dev/null, checked to be it.
@@ -49,36 +50,38 @@ pub(super) struct Files {
 pub struct Own {
     /// The cgroup that it is in.
     pub cgroup: PathBuf,
-    /// Whether that is its caller's, too.
-    pub shared: bool,
     /// The directory with its socket for sd_notify(3), if it has one.
     pub notify: PathBuf,
 }
 
+impl Own {
+    /// What of it a mount shows, if it does.
+    pub fn shown_by(&self, source: &Source) -> Option<&Path> {
+        match source {
+            Source::OwnCgroup => Some(&self.cgroup),
+            Source::Notify => Some(&self.notify),
+            Source::Fresh(_) | Source::Bind { .. } | Source::Remount(_) => None,
+        }
+    }
+}
+
 impl Sources {
     /// Makes the rootfs the current directory: in a new mount namespace it is then the new namespace's, which a
-    /// descriptor would not be. And opens everything that the plan names, as far as this process can.
+    /// descriptor would not be. And opens what the plan names, as far as this process can.
     pub fn open(plan: &Plan) -> Result<Self> {
         let path = &plan.rootfs.path;
         let rootfs = enter_rootfs(path).doing(|| format!("rootfs {path:?}"))?;
         let files = match plan.authority {
             Authority::Root => Some(Files::open(plan, &rootfs)?),
-            Authority::User => {
-                look_at(plan)?;
-                None
-            }
+            Authority::User => None,
         };
         let namespaces = plan.namespaces.join.iter().map(namespace).collect::<Result<_>>()?;
         Ok(Self { namespaces, files, own: None })
     }
 
     /// What is the container's own, once it is there.
-    pub fn show_own(&mut self, plan: &Plan, own: Own) -> Result<()> {
-        if let Some(files) = &mut self.files {
-            files.bind_own(plan, &own)?;
-        }
+    pub fn show_own(&mut self, own: Own) {
         self.own = Some(own);
-        Ok(())
     }
 
     /// An ordinary user's: in the new mount namespace, its rootfs the current directory.
@@ -90,11 +93,18 @@ impl Sources {
         let rootfs =
             fs::open(".", OFlag::O_PATH | OFlag::O_DIRECTORY).doing(|| format!("rootfs {path:?}"))?;
         let mut files = Files::open(plan, &rootfs)?;
-        if let Some(own) = &self.own {
-            files.bind_own(plan, own)?;
-        }
+        let find = |step: &MountStep| self.find(step).doing(|| step.to_string());
+        files.found = plan.rootfs.mounts.iter().map(find).collect::<Result<_>>()?;
         self.files = Some(files);
         Ok(())
+    }
+
+    fn find(&self, step: &MountStep) -> Result<Option<OwnedFd>> {
+        if let Source::Bind { from, links, .. } = &step.source {
+            return find(from, *links).map(Some);
+        }
+        let own = self.own.as_ref().and_then(|own| own.shown_by(&step.source));
+        own.map(|path| find(path, Links::Followed)).transpose()
     }
 
     /// The namespaces to join, as in the plan.
@@ -111,61 +121,38 @@ impl Sources {
 impl Files {
     fn open(plan: &Plan, rootfs: &OwnedFd) -> Result<Self> {
         let path = &plan.rootfs.path;
-        let binds = plan.rootfs.mounts.iter().map(|step| bind(plan, step).doing(|| step.to_string()));
         let nodes = plan.rootfs.device_nodes;
         let null = (!plan.rootfs.masked.is_empty()).then(null_device).transpose();
         Ok(Self {
             rootfs: mount::clone_fd(rootfs.as_fd(), Depth::Recursive).doing(|| format!("rootfs {path:?}"))?,
-            binds: binds.collect::<Result<_>>()?,
+            found: plan.rootfs.mounts.iter().map(|_| None).collect(),
             devices: plan.rootfs.devices.iter().map(|d| host_device(nodes, d)).collect::<Result<_>>()?,
             null: null.doing(|| "linux.maskedPaths")?,
         })
     }
-
-    fn bind_own(&mut self, plan: &Plan, own: &Own) -> Result<()> {
-        for (step, bind) in plan.rootfs.mounts.iter().zip(&mut self.binds) {
-            let path = match step.source {
-                Source::OwnCgroup => &own.cgroup,
-                Source::Notify => &own.notify,
-                _ => continue,
-            };
-            let copy = mount::clone_path(path, Depth::Top).doing(|| step.to_string())?;
-            if own.shared && step.source == Source::OwnCgroup {
-                // It is not the container's to change (CVE-2023-25809).
-                let read_only = MountAttr { set: attr::RDONLY, ..MountAttr::default() };
-                mount::set_attr(copy.as_fd(), Depth::Top, &read_only).doing(|| step.to_string())?;
-            }
-            *bind = Some(copy);
-        }
-        Ok(())
-    }
 }
 
-/// That what an ordinary user names is there: before anything exists.
-fn look_at(plan: &Plan) -> Result<()> {
-    plan.rootfs.mounts.iter().try_for_each(|step| match &step.source {
-        Source::Bind { from, .. } => fs::open(from, OFlag::O_PATH).map(drop).doing(|| step.to_string()),
-        _ => Ok(()),
-    })
+/// What a bind names: the first half of [`mount_found`].
+pub fn find(from: &Path, links: Links) -> Result<OwnedFd> {
+    let flags = match links {
+        Links::Followed => OFlag::O_PATH,
+        Links::Bound | Links::Copied => OFlag::O_PATH | OFlag::O_NOFOLLOW,
+    };
+    fs::open(from, flags).map_err(Into::into)
+}
+
+/// A detached mount of it; a link that is to be copied stays what it is.
+pub fn mount_found(found: OwnedFd, links: Links, depth: Depth) -> Result<OwnedFd> {
+    if links == Links::Copied && fs::file_type(&fs::stat(&found)?) == libc::S_IFLNK {
+        return Ok(found);
+    }
+    mount::clone_fd(found.as_fd(), depth).map_err(Into::into)
 }
 
 fn enter_rootfs(path: &Path) -> Result<OwnedFd> {
     let dir = fs::open(path, OFlag::O_PATH | OFlag::O_DIRECTORY)?;
     nix::unistd::fchdir(&dir).call(|| "fchdir()")?;
     Ok(dir)
-}
-
-/// What init could not open as this process can: with less privilege, from another mount namespace than a
-/// copy of this one, or still sharing mounts with the host.
-fn bind(plan: &Plan, step: &MountStep) -> Result<Option<OwnedFd>> {
-    let Source::Bind { from, depth } = &step.source else { return Ok(None) };
-    let copied =
-        plan.namespaces.makes(LinuxNamespaceType::Mount) && !plan.namespaces.has(LinuxNamespaceType::User);
-    if copied && step.propagation == [Propagation::NONE] {
-        // Only that it is there: before anything exists.
-        return fs::open(from, OFlag::O_PATH).map(|_| None).map_err(Into::into);
-    }
-    Ok(Some(mount::clone_path(from, *depth)?))
 }
 
 fn host_device(nodes: DeviceNodes, device: &Device) -> Result<Option<OwnedFd>> {

@@ -12,11 +12,13 @@ use crate::sys::fs::{self, OFlag};
 pub fn of(spec: &Spec) -> Result<HostFacts> {
     let process = spec.process().as_ref();
     let given = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
+    let labelled = process.is_some_and(|p| given(p.selinux_label()))
+        || spec.linux().as_ref().is_some_and(|linux| given(linux.mount_label()));
     Ok(HostFacts {
         euid: nix::unistd::geteuid().as_raw(),
         runtimes_own: runtimes_own(spec),
         apparmor: process.is_some_and(|p| given(p.apparmor_profile())) && apparmor(Path::new("/sys")),
-        selinux: process.is_some_and(|p| given(p.selinux_label())) && selinux(&Proc::open()?.filesystems()?),
+        selinux: labelled && selinux(&Proc::open()?.filesystems()?),
     })
 }
 

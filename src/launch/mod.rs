@@ -8,6 +8,7 @@ pub mod facts;
 pub mod foreground;
 mod id_maps;
 mod listener;
+mod mounts;
 mod net_devices;
 mod netlink;
 mod receiver;
@@ -131,12 +132,13 @@ pub fn launch(mut order: Order<'_>) -> Result<Launched> {
     // Paths of the caller are made absolute before the rootfs becomes the current directory.
     let pid_file = order.pid_file.map(std::path::absolute).transpose().doing(|| "--pid-file")?;
     let mut sources = Sources::open(order.plan)?;
+    let proc = Proc::open()?;
+    let mounts = mounts::HostMounts::prepare(order.plan, &proc, sources.namespaces())?;
     let filter = order.plan.seccomp.as_ref().map(|s| seccomp_cache::program(order.store, s)).transpose()?;
     order.terminal.connect()?;
     let pidfd_to = order.pidfd_receiver()?;
     let hook_output = hook_output(order.plan)?;
     let stub = sys::exe::stub()?;
-    let proc = Proc::open()?;
     let rdt =
         order.plan.intel_rdt.as_ref().map(|_| rdt::Tree::find()).transpose().doing(|| "linux.intelRdt")?;
     let place = Place::find(&order.plan.cgroup, order.plan.authority, &proc)?;
@@ -144,7 +146,8 @@ pub fn launch(mut order: Order<'_>) -> Result<Launched> {
 
     let mut made = Made::reserve(order.store, order.id, record, &hook_output)?;
     let cgroup = made.begin(&place, rdt.as_ref(), order.plan)?;
-    sources.show_own(order.plan, made.own(&place)?)?;
+    let own = made.own(&place)?;
+    sources.show_own(own.clone());
     let inbox = order.inbox(made.entry()?)?;
     let gate = match order.start {
         Start::AtGate => Gate::Socket(serve::gate(made.entry()?)?),
@@ -172,6 +175,8 @@ pub fn launch(mut order: Order<'_>) -> Result<Launched> {
     let mut host = serve::Host {
         order: &mut order,
         proc: &proc,
+        own: &own,
+        mounts: &mounts,
         pid,
         link,
         rdt: rdt.as_ref(),
@@ -296,9 +301,7 @@ impl<'a> Made<'a> {
 
     /// What there is of it on the host that a mount may show.
     fn own(&self, place: &Place<'_>) -> Result<Own> {
-        let record = &self.record.cgroup;
-        let cgroup = place.shown(record);
-        Ok(Own { cgroup, shared: !record.is_ours(), notify: self.entry()?.notify_path() })
+        Ok(Own { cgroup: place.shown(&self.record.cgroup), notify: self.entry()?.notify_path() })
     }
 
     /// config-linux.md, "Cgroups": one that is empty may be another container's all the same, which has ended or is

@@ -9,6 +9,7 @@ use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bin
 use nix::unistd::Pid;
 
 use super::birth::Unadopted;
+use super::mounts::HostMounts;
 use super::receiver::Receiver;
 use super::{Made, Order, Start, id_maps, listener, scheduling};
 use crate::container::handshake::{Done, Link, Message};
@@ -16,6 +17,7 @@ use crate::container::process::never_executed;
 use crate::container::rdt;
 use crate::container::store::{Entry, GATE};
 use crate::error::{Doing, Kind, Result, errno_of, failure};
+use crate::init::Own;
 use crate::plan::{Authority, Plan};
 use crate::proc::Proc;
 use crate::spec::oci::ContainerState;
@@ -26,6 +28,8 @@ use crate::sys::{Call, Errno, process};
 pub(super) struct Host<'a, 'o> {
     pub(super) order: &'a mut Order<'o>,
     pub(super) proc: &'a Proc,
+    pub(super) own: &'a Own,
+    pub(super) mounts: &'a HostMounts<'a>,
     pub(super) pid: Pid,
     pub(super) link: Link,
     pub(super) rdt: Option<&'a rdt::Tree>,
@@ -42,7 +46,9 @@ impl Host<'_, '_> {
         let mut ready = false;
         while let Some((message, fd)) = self.link.receive_with_fd::<Message>()? {
             ready |= message == Message::Ready;
-            let answered = self.answer(message, fd, made, init).and_then(|()| self.link.send(&Done, None));
+            let answered = self
+                .answer(message, fd, made, init)
+                .and_then(|fd| self.link.send(&Done, fd.as_ref().map(OwnedFd::as_fd)));
             if let Err(error) = answered {
                 // If init has gone meanwhile, it knows better why.
                 let gone = errno_of(&error) == Some(Errno::EPIPE) || init.ended()?.is_some();
@@ -76,14 +82,17 @@ impl Host<'_, '_> {
         Ok(self.proc.process(self.pid)?.is_some_and(|(_, now)| now.executed))
     }
 
+    /// Does what the message is for; what is answered is sent along with [`Done`].
     fn answer(
         &mut self,
         message: Message,
         fd: Option<OwnedFd>,
         made: &mut Made<'_>,
         init: &Unadopted,
-    ) -> Result<()> {
-        match message {
+    ) -> Result<Option<OwnedFd>> {
+        let done = match message {
+            Message::OpenSource(number) => return self.mounts.open(number, self.own).map(Some),
+            Message::MapMount(number) => self.mounts.map(number, fd),
             Message::MapIds => self.map_ids(),
             Message::RunHostHooks => made.run_hooks(self.order.plan, self.pid, init),
             Message::MoveNetDevices => made.give_devices(self.order.plan, self.pid),
@@ -93,7 +102,8 @@ impl Host<'_, '_> {
             Message::OfferListener(number) => self.introduce_agent(number, made, init),
             Message::Failed(report) => Err(report.into()),
             Message::Born(_) | Message::Opened => Err(failure(Kind::System, "a helper's words from init")),
-        }
+        };
+        done.map(|()| None)
     }
 
     /// proc_pid_oom_score_adj(5): the file of a process in a user namespace is the host's to write.

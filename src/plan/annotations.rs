@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+use super::mounts::label;
 use super::user::KEEP_GROUPS;
 use crate::error::{Result, invalid, unsupported};
 use crate::spec::oci::Spec;
@@ -36,15 +37,16 @@ const HOOKS_STDOUT: &str = "run.oci.hooks.stdout";
 const HOOKS_STDERR: &str = "run.oci.hooks.stderr";
 
 /// All that are known. A key that ends in a dot is for all that begin so. What is not here is ignored.
-pub const KNOWN: [(&str, Meaning); 14] = [
+pub const KNOWN: [(&str, Meaning); 15] = [
     // For CRIU, when it restores.
     ("org.criu.config", Meaning::Kept),
     // For the systemd driver: properties of the scope; the last two name cgroups below it.
     ("org.systemd.property.", Meaning::Kept),
     ("run.oci.systemd.subgroup", Meaning::Kept),
     ("run.oci.delegate-cgroup", Meaning::Kept),
-    // Planned by its own module.
+    // Planned by modules of their own.
     (KEEP_GROUPS, Meaning::Honoured),
+    (label::KIND, Meaning::Honoured),
     (PIDFD_RECEIVER, Meaning::Honoured),
     (HOOKS_STDOUT, Meaning::Honoured),
     (HOOKS_STDERR, Meaning::Honoured),

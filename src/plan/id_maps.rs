@@ -117,7 +117,7 @@ impl IdMaps {
 }
 
 /// The kernel's rules, user_namespaces(7), and its limit on what is written at once.
-fn map(name: &'static str, mappings: Option<&[LinuxIdMapping]>) -> Result<Option<IdMap>> {
+pub(super) fn map(name: &'static str, mappings: Option<&[LinuxIdMapping]>) -> Result<Option<IdMap>> {
     const MOST_RANGES: usize = 340;
     const PAGE: usize = 4096;
     let Some(mappings) = mappings.filter(|mappings| !mappings.is_empty()) else {

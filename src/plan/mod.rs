@@ -25,10 +25,11 @@ pub mod user;
 
 use std::path::{Path, PathBuf};
 
-use crate::error::{Doing, Result, invalid, unsupported};
+use crate::error::{Doing, Result, invalid};
 use crate::rootpath::InRootfs;
 use crate::spec::Bundle;
 use crate::spec::oci::{Linux, LinuxNamespaceType, Spec};
+use mounts::label::Label;
 use options::Propagation;
 
 /// What the plan depends on besides the configuration.
@@ -176,7 +177,6 @@ pub fn compile(bundle: &Bundle, id: &str, facts: HostFacts, wishes: Wishes) -> R
     let spec = &bundle.spec;
     let default = Linux::default_empty();
     let linux = spec.linux().as_ref().unwrap_or(&default);
-    refuse_what_is_not_there_yet(linux)?;
     let namespaces = namespaces::Namespaces::plan(linux)?;
     namespaces.admit(facts.authority())?;
     let rootfs = rootfs(bundle, linux, &namespaces, facts, wishes)?;
@@ -232,15 +232,6 @@ impl DefaultEmpty for Linux {
     }
 }
 
-/// A property that would be ignored is worse than one that is refused.
-fn refuse_what_is_not_there_yet(linux: &Linux) -> Result<()> {
-    let later = [("mountLabel", linux.mount_label().as_ref().is_some_and(|l| !l.is_empty()))];
-    match later.iter().find(|(_, asked_for)| *asked_for) {
-        Some((name, _)) => Err(unsupported(format!("linux.{name} is not supported yet"))),
-        None => Ok(()),
-    }
-}
-
 /// startContainer hooks are children of the process that becomes the program.
 fn check_fork(process: Option<&process::ProcessPlan>) -> Result<()> {
     match process.and_then(|process| process.scheduling.scheduler.as_ref()) {
@@ -290,9 +281,13 @@ fn rootfs(
     if hides && !namespaces.has(own) {
         return Err(invalid("linux.maskedPaths and linux.readonlyPaths need a mount namespace"));
     }
+    let label = Label::plan(linux.mount_label().as_deref(), spec.annotations().as_ref(), facts)?;
     let context = mounts::Context {
         bundle: &bundle.dir,
-        own_cgroup_namespace: namespaces.has(LinuxNamespaceType::Cgroup),
+        linux,
+        namespaces,
+        authority: facts.authority(),
+        label: label.as_ref(),
     };
     let devices = devices::nodes(linux)?;
     Ok(RootfsPlan {

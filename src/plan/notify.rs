@@ -31,6 +31,7 @@ pub(super) fn add(plan: &mut Plan) -> Result<()> {
         attr: MountAttr { set, ..MountAttr::default() },
         attr_below: MountAttr::default(),
         propagation: vec![Propagation::NONE],
+        ids: None,
     });
     plan.notify = true;
     Ok(())

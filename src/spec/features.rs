@@ -65,7 +65,7 @@ pub fn document(taken: &Taken<'_>) -> Value {
             "selinux": { "enabled": true },
             "intelRdt": { "enabled": true, "schemata": true, "monitoring": true },
             "memoryPolicy": { "modes": taken.memory_modes, "flags": taken.memory_flags },
-            "mountExtensions": { "idmap": { "enabled": false } },
+            "mountExtensions": { "idmap": { "enabled": true } },
             "netDevices": { "enabled": true },
         },
         "annotations": annotations(option_env!("MINIDOCKER_OCI_COMMIT")),

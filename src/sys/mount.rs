@@ -2,6 +2,7 @@
 //! mount_setattr(2), move_mount(2). Since Linux 5.2, mount_setattr since 5.12.
 
 use std::ffi::CString;
+use std::fmt;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -16,6 +17,9 @@ const FSMOUNT_CLOEXEC: u32 = 1;
 const FSCONFIG_SET_FLAG: u32 = 0;
 const FSCONFIG_SET_STRING: u32 = 1;
 const FSCONFIG_CMD_CREATE: u32 = 6;
+const FSCONFIG_CMD_RECONFIGURE: u32 = 7;
+const FSPICK_CLOEXEC: u32 = 1;
+const FSPICK_EMPTY_PATH: u32 = 8;
 const MOVE_MOUNT_F_EMPTY_PATH: u32 = 0x4;
 const MOVE_MOUNT_T_EMPTY_PATH: u32 = 0x40;
 const OPEN_TREE_CLONE: u32 = 1;
@@ -47,6 +51,41 @@ pub struct MountAttr {
     pub propagation: u64,
     /// The user namespace for `attr::IDMAP`, else 0.
     pub userns_fd: u64,
+}
+
+/// The attributes as mount(8) names them: `set ro nosuid, clear atime, private`.
+impl fmt::Display for MountAttr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const NAMES: [(u64, &str); 9] = [
+            (attr::RDONLY, "ro"),
+            (attr::NOSUID, "nosuid"),
+            (attr::NODEV, "nodev"),
+            (attr::NOEXEC, "noexec"),
+            (attr::NOATIME, "noatime"),
+            (attr::STRICTATIME, "strictatime"),
+            (attr::NODIRATIME, "nodiratime"),
+            (attr::IDMAP, "idmap"),
+            (attr::NOSYMFOLLOW, "nosymfollow"),
+        ];
+        const MODES: [(u64, &str); 4] = [
+            (libc::MS_PRIVATE, "private"),
+            (libc::MS_SLAVE, "slave"),
+            (libc::MS_SHARED, "shared"),
+            (libc::MS_UNBINDABLE, "unbindable"),
+        ];
+        let words = |verb: &str, bits: u64, whole: Option<&'static str>| {
+            let single = NAMES
+                .iter()
+                .filter(|(bit, _)| bits & bit != 0 && (whole.is_none() || bit & attr::ATIME == 0));
+            let names: Vec<&str> = whole.into_iter().chain(single.map(|(_, name)| *name)).collect();
+            (!names.is_empty()).then(|| format!("{verb} {}", names.join(" ")))
+        };
+        let field = (self.clear & attr::ATIME == attr::ATIME).then_some("atime");
+        let mode =
+            MODES.iter().find(|(mode, _)| *mode == self.propagation).map(|(_, name)| (*name).to_owned());
+        let parts = [words("set", self.set, None), words("clear", self.clear, field), mode];
+        f.write_str(&parts.into_iter().flatten().collect::<Vec<_>>().join(", "))
+    }
 }
 
 /// Whether a change or a clone reaches the mounts below.
@@ -117,7 +156,8 @@ pub fn fsconfig_create(fs: BorrowedFd<'_>) -> Result<(), SysError> {
 /// What the kernel wrote about this context: one line a message, such as `e tmpfs: Unknown parameter 'x'`.
 pub fn fs_messages(fs: BorrowedFd<'_>) -> Vec<String> {
     let mut lines = Vec::new();
-    let mut buffer = [0u8; 1024];
+    // A message may quote a whole parameter; one that does not fit is an error and would end the log.
+    let mut buffer = [0u8; 8192];
     while let Ok(n) = nix::unistd::read(fs, &mut buffer) {
         if n == 0 || lines.len() == 16 {
             break;
@@ -158,6 +198,13 @@ pub fn set_attr(fd: BorrowedFd<'_>, depth: Depth, attr: &MountAttr) -> Result<()
     set_attr_at(fd.as_raw_fd(), c"", libc::AT_EMPTY_PATH as u32 | depth.flag(), attr)
 }
 
+/// mount_setattr(2), MOUNT_ATTR_IDMAP, on the detached mount that `fd` refers to: it shows its ids as this user
+/// namespace maps them.
+pub fn map_ids(fd: BorrowedFd<'_>, depth: Depth, user: BorrowedFd<'_>) -> Result<(), SysError> {
+    let userns_fd = user.as_raw_fd().unsigned_abs().into();
+    set_attr(fd, depth, &MountAttr { set: attr::IDMAP, userns_fd, ..MountAttr::default() })
+}
+
 /// mount_setattr(2) on `/` of this mount namespace and all below it.
 pub fn set_attr_everywhere(attr: &MountAttr) -> Result<(), SysError> {
     set_attr_at(libc::AT_FDCWD, c"/", Depth::Recursive.flag(), attr)
@@ -167,7 +214,8 @@ fn set_attr_at(dir: RawFd, path: &std::ffi::CStr, flags: u32, attr: &MountAttr) 
     let (at, size) = (std::ptr::from_ref(attr), size_of::<MountAttr>());
     // SAFETY: `attr` is a `struct mount_attr` of `size` bytes, `path` is NUL-terminated; both outlive the call.
     let rc = unsafe { libc::syscall(libc::SYS_mount_setattr, dir, path.as_ptr(), flags, at, size) };
-    check(rc).map(drop).call(|| format!("mount_setattr({path:?}, {attr:x?})"))
+    let below = if flags & Depth::Recursive.flag() != 0 { ", and all below" } else { "" };
+    check(rc).map(drop).call(|| format!("mount_setattr({attr}{below})"))
 }
 
 /// move_mount(2): attaches the detached `mount` on what `target` refers to.
@@ -208,13 +256,32 @@ pub fn fresh(
     configure(fs.as_fd())
         .and_then(|()| fsconfig_create(fs.as_fd()))
         .and_then(|()| fsmount(fs.as_fd(), attrs))
-        .map_err(|error| {
-            let messages = fs_messages(fs.as_fd()).join("; ");
-            match messages.is_empty() {
-                true => error,
-                false => SysError { call: format!("{} [kernel: {messages}]", error.call), ..error },
-            }
+        .map_err(|error| with_messages(error, fs.as_fd()))
+}
+
+/// Changes parameters of the file system that is mounted at `mount`: fspick, parameters, reconfigure. Errors as
+/// of [`fresh`].
+pub fn reconfigure(
+    mount: BorrowedFd<'_>,
+    configure: impl FnOnce(BorrowedFd<'_>) -> Result<(), SysError>,
+) -> Result<(), SysError> {
+    let flags = FSPICK_CLOEXEC | FSPICK_EMPTY_PATH;
+    // SAFETY: the path is the empty string, which is static.
+    let rc = unsafe { libc::syscall(libc::SYS_fspick, mount.as_raw_fd(), c"".as_ptr(), flags) };
+    let fs = check(rc).map(owned).call(|| "fspick(mount)")?;
+    configure(fs.as_fd())
+        .and_then(|()| {
+            fsconfig(fs.as_fd(), FSCONFIG_CMD_RECONFIGURE, None, None).call(|| "fsconfig(CMD_RECONFIGURE)")
         })
+        .map_err(|error| with_messages(error, fs.as_fd()))
+}
+
+fn with_messages(error: SysError, fs: BorrowedFd<'_>) -> SysError {
+    let messages = fs_messages(fs).join("; ");
+    match messages.is_empty() {
+        true => error,
+        false => SysError { call: format!("{} [kernel: {messages}]", error.call), ..error },
+    }
 }
 
 /// move_mount(2): moves an attached mount over `/`.
@@ -224,4 +291,16 @@ pub fn attach_over_root(mount: BorrowedFd<'_>) -> Result<(), SysError> {
     // SAFETY: both paths are static strings.
     let rc = unsafe { libc::syscall(libc::SYS_move_mount, from, empty, at, root, MOVE_MOUNT_F_EMPTY_PATH) };
     check(rc).map(drop).call(|| r#"move_mount(rootfs, "/")"#)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{MountAttr, attr};
+
+    #[test]
+    fn attributes_are_named_as_mount_names_them() {
+        let attr = |set, clear, propagation| MountAttr { set, clear, propagation, userns_fd: 0 }.to_string();
+        assert_eq!(attr(attr::RDONLY | attr::IDMAP, attr::NOSUID, 0), "set ro idmap, clear nosuid");
+        assert_eq!(attr(attr::NOATIME, attr::ATIME, libc::MS_SLAVE), "set noatime, clear atime, slave");
+    }
 }

@@ -91,7 +91,9 @@ mod tests {
 
     #[test]
     fn every_mount_option_that_is_listed_is_parsed() {
-        assert!(Options::parse(&listed("/mountOptions")).is_ok());
+        for word in listed("/mountOptions") {
+            assert!(Options::parse(&[&word]).is_ok(), "{word}");
+        }
     }
 
     #[test]
@@ -170,12 +172,25 @@ mod tests {
 
     #[test]
     fn the_annotation_that_is_said_to_be_unsafe_has_an_effect() {
+        let planned = |config: &Value| {
+            let spec = crate::spec::parse(config.to_string().as_bytes()).unwrap();
+            let facts = HostFacts { selinux: true, ..HostFacts::default() };
+            compile(&Bundle { dir: "/bundle".into(), spec }, "c", facts, Wishes::default()).unwrap()
+        };
         for name in listed("/potentiallyUnsafeConfigAnnotations") {
             let mut config = process(json!({}));
-            let plain = compiled(config.clone()).unwrap();
-            config["annotations"] =
-                json!({ name.clone(): if name.contains("keep") { "1" } else { "/path" } });
-            assert_ne!(compiled(config).unwrap(), plain, "{name}");
+            config["ociVersion"] = "1.3.0".into();
+            config["root"] = json!({ "path": "rootfs" });
+            config["linux"] = json!({ "mountLabel": "u:r:t:s0" });
+            config["mounts"] = json!([{ "destination": "/t", "type": "tmpfs" }]);
+            let plain = planned(&config);
+            let value = match name.as_str() {
+                "run.oci.keep_original_groups" => "1",
+                "run.oci.mount_context_type" => "fscontext",
+                _ => "/path",
+            };
+            config["annotations"] = json!({ name.clone(): value });
+            assert_ne!(planned(&config), plain, "{name}");
         }
     }
 
@@ -195,13 +210,21 @@ mod tests {
     }
 
     #[test]
+    fn id_mapped_mounts_are_said_to_work_and_planned() {
+        assert_eq!(features().pointer("/linux/mountExtensions/idmap/enabled").unwrap(), true);
+        let maps = json!([{ "containerID": 0, "hostID": 1, "size": 1 }]);
+        let mounts = json!([{
+            "destination": "/m", "source": "/m", "options": ["bind", "idmap"], "uidMappings": maps, "gidMappings": maps,
+        }]);
+        assert!(compiled(json!({ "mounts": mounts })).unwrap().rootfs.mounts[0].ids.is_some());
+    }
+
+    #[test]
     fn what_is_said_to_be_missing_is_refused() {
-        let id_mapped = json!([{ "destination": "/m", "source": "/m", "options": ["bind", "idmap"] }]);
         for (feature, config) in [
             ("cgroup/systemd", json!({ "linux": { "cgroupsPath": "system.slice:c:x" } })),
             ("cgroup/systemdUser", json!({ "linux": { "cgroupsPath": "user.slice:c:x" } })),
             ("cgroup/rdma", json!({ "linux": { "resources": { "rdma": { "mlx5": { "hcaHandles": 1 } } } } })),
-            ("mountExtensions/idmap/enabled", json!({ "mounts": id_mapped })),
         ] {
             assert_eq!(features().pointer(&format!("/linux/{feature}")).unwrap(), false, "{feature}");
             let error = compiled(config).err().unwrap();

@@ -200,7 +200,7 @@ fn the_callers_cgroup_is_shown_read_only() {
         |config| {
             set_namespace(config, "cgroup", None);
             add_mount(config, "/sys", "sysfs", "sysfs", &["nosuid", "noexec", "nodev"]);
-            add_mount(config, "/sys/fs/cgroup", "cgroup", "cgroup", &["nosuid", "noexec", "nodev"]);
+            add_mount(config, "/sys/fs/cgroup", "cgroup", "cgroup", &["nosuid", "noexec", "nodev", "rw"]);
         },
     );
     let done = user.run(&b);

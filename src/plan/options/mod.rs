@@ -1,40 +1,33 @@
 //! Mount options: the words of config.md, "Linux mount options", as mount attributes, superblock
 //! parameters and propagation. Words that are not in the tables are the file system's own.
 
-use crate::error::{Result, invalid, unsupported};
-use crate::sys::mount::{MountAttr, attr};
+mod parameters;
+mod words;
 
-/// Where a word belongs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Word {
-    /// Sets a mount attribute.
-    Set(u64),
-    /// Clears one.
-    Clear(u64),
-    /// One value of the access time field.
-    Atime(u64),
-    /// The same three for the mount and all below it.
-    SetBelow(u64),
-    ClearBelow(u64),
-    AtimeBelow(u64),
-    /// A superblock parameter without value.
-    Superblock(&'static str),
-    /// Recognised, and what happens anyway.
-    Nothing,
-    Bind(Bind),
-    Remount,
-    CopyUp,
-    /// Known to the field, not to this program.
-    Later,
+use crate::error::{Result, invalid};
+use crate::sys::mount::{Depth, MountAttr, attr};
+pub use parameters::{LONGEST_VALUE, Parameter};
+use words::{WORDS, Word};
+
+/// What becomes of a bind whose source is a symbolic link.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Links {
+    /// What it leads to is bound.
+    #[default]
+    Followed,
+    /// The link itself is: `src-nofollow`.
+    Bound,
+    /// The container gets a link like it: `copy-symlink`. What is no link is bound.
+    Copied,
 }
 
-/// Whether a bind takes what is mounted below its source along.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Bind {
-    /// `bind`
-    Top,
-    /// `rbind`
-    Recursive,
+/// `idmap` or `ridmap`: whose ids the mount shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WantedIds {
+    /// Whether the mounts below are mapped, too.
+    pub depth: Depth,
+    /// What follows `=`, which is crun's own: `uids=0-1-10#10-11-10;gids=0-100-10`.
+    pub text: Option<String>,
 }
 
 /// mount_namespaces(7), in the eight words of rootfsPropagation and of mount options.
@@ -67,86 +60,15 @@ impl Propagation {
     pub const NONE: Self = Self { mode: libc::MS_PRIVATE, recursive: true };
 }
 
-/// Every word the tables know; `features` prints them.
-const WORDS: &[(&str, Word)] = &[
-    ("", Word::Nothing), // podman writes empty options
-    ("async", Word::Nothing),
-    ("atime", Word::Atime(0)),
-    ("bind", Word::Bind(Bind::Top)),
-    ("copy-symlink", Word::Later),
-    ("defaults", Word::Nothing),
-    ("dest-nofollow", Word::Later),
-    ("dev", Word::Clear(attr::NODEV)),
-    ("diratime", Word::Clear(attr::NODIRATIME)),
-    ("dirsync", Word::Superblock("dirsync")),
-    ("exec", Word::Clear(attr::NOEXEC)),
-    ("idmap", Word::Later),
-    ("iversion", Word::Nothing), // a matter of each file system by now; the new mount API has no word for it
-    ("lazytime", Word::Superblock("lazytime")),
-    ("loud", Word::Nothing),
-    ("mand", Word::Nothing), // no effect since Linux 5.15
-    ("noatime", Word::Atime(attr::NOATIME)),
-    ("nodev", Word::Set(attr::NODEV)),
-    ("nodiratime", Word::Set(attr::NODIRATIME)),
-    ("noexec", Word::Set(attr::NOEXEC)),
-    ("noiversion", Word::Nothing),
-    ("nolazytime", Word::Nothing),
-    ("nomand", Word::Nothing),
-    ("norelatime", Word::Atime(0)),
-    ("nostrictatime", Word::Atime(0)),
-    ("nosuid", Word::Set(attr::NOSUID)),
-    ("nosymfollow", Word::Set(attr::NOSYMFOLLOW)),
-    ("ratime", Word::AtimeBelow(0)),
-    ("rbind", Word::Bind(Bind::Recursive)),
-    ("rdev", Word::ClearBelow(attr::NODEV)),
-    ("rdiratime", Word::ClearBelow(attr::NODIRATIME)),
-    ("relatime", Word::Atime(0)),
-    ("remount", Word::Remount),
-    ("rexec", Word::ClearBelow(attr::NOEXEC)),
-    ("ridmap", Word::Later),
-    ("rnoatime", Word::AtimeBelow(attr::NOATIME)),
-    ("rnodev", Word::SetBelow(attr::NODEV)),
-    ("rnodiratime", Word::SetBelow(attr::NODIRATIME)),
-    ("rnoexec", Word::SetBelow(attr::NOEXEC)),
-    ("rnorelatime", Word::AtimeBelow(0)),
-    ("rnostrictatime", Word::AtimeBelow(0)),
-    ("rnosuid", Word::SetBelow(attr::NOSUID)),
-    ("rnosymfollow", Word::SetBelow(attr::NOSYMFOLLOW)),
-    ("ro", Word::Set(attr::RDONLY)),
-    ("rrelatime", Word::AtimeBelow(0)),
-    ("rro", Word::SetBelow(attr::RDONLY)),
-    ("rrw", Word::ClearBelow(attr::RDONLY)),
-    ("rstrictatime", Word::AtimeBelow(attr::STRICTATIME)),
-    ("rsuid", Word::ClearBelow(attr::NOSUID)),
-    ("rsymfollow", Word::ClearBelow(attr::NOSYMFOLLOW)),
-    ("rw", Word::Clear(attr::RDONLY)),
-    ("silent", Word::Nothing), // messages go to the context's log, which is read
-    ("src-nofollow", Word::Later),
-    ("strictatime", Word::Atime(attr::STRICTATIME)),
-    ("suid", Word::Clear(attr::NOSUID)),
-    ("symfollow", Word::Clear(attr::NOSYMFOLLOW)),
-    ("sync", Word::Superblock("sync")),
-    ("tmpcopyup", Word::CopyUp),
-];
-
 const PROPAGATION_WORDS: [&str; 8] =
     ["private", "rprivate", "slave", "rslave", "shared", "rshared", "unbindable", "runbindable"];
 
 /// The options that work, sorted, as `features` lists them.
 pub fn known() -> Vec<&'static str> {
-    let words = WORDS.iter().filter(|(name, word)| !name.is_empty() && *word != Word::Later);
+    let words = WORDS.iter().filter(|(name, _)| !name.is_empty());
     let mut names: Vec<_> = words.map(|(name, _)| *name).chain(PROPAGATION_WORDS).collect();
     names.sort_unstable();
     names
-}
-
-/// A file system's own parameter: `key` or `key=value`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Parameter {
-    /// Such as `size`.
-    pub key: String,
-    /// Such as `65536k`.
-    pub value: Option<String>,
 }
 
 /// The options of one mount, told apart.
@@ -157,11 +79,17 @@ pub struct Options {
     /// For the mount and all below it.
     pub attr_below: MountAttr,
     /// `bind` or `rbind` was among them.
-    pub bind: Option<Bind>,
+    pub bind: Option<Depth>,
     /// `remount` was among them.
     pub remount: bool,
     /// `tmpcopyup` was among them: a tmpfs begins with what it covers.
     pub copy_up: bool,
+    /// `idmap` or `ridmap` was among them.
+    pub ids: Option<WantedIds>,
+    /// `src-nofollow` or `copy-symlink` was among them.
+    pub links: Links,
+    /// `dest-nofollow` was among them: a destination that is a symbolic link is itself covered.
+    pub over_link: bool,
     /// In the order in which they were given.
     pub propagation: Vec<Propagation>,
     /// Superblock flags and the file system's own parameters.
@@ -187,20 +115,19 @@ impl Options {
             return Ok(());
         }
         match WORDS.binary_search_by_key(&text, |(name, _)| name) {
-            Ok(at) => self.add_word(text, WORDS[at].1),
+            Ok(at) => self.add_word(WORDS[at].1),
             Err(_) => {
-                let (key, value) =
-                    text.split_once('=').map_or((text, None), |(k, v)| (k, Some(v.to_owned())));
-                if key.is_empty() {
-                    return Err(invalid(format!("option {text:?} has no name before the \"=\"")));
+                match text.split_once('=') {
+                    Some(("idmap", maps)) => self.map_ids(Depth::Top, Some(maps)),
+                    Some(("ridmap", maps)) => self.map_ids(Depth::Recursive, Some(maps)),
+                    _ => self.parameters.extend(parameters::parse(text)?),
                 }
-                self.parameters.push(Parameter { key: key.to_owned(), value });
                 Ok(())
             }
         }
     }
 
-    fn add_word(&mut self, text: &str, word: Word) -> Result<()> {
+    fn add_word(&mut self, word: Word) -> Result<()> {
         match word {
             Word::Set(bit) => change(&mut self.attr, bit, 0),
             Word::Clear(bit) => change(&mut self.attr, 0, bit),
@@ -208,14 +135,24 @@ impl Options {
             Word::SetBelow(bit) => change(&mut self.attr_below, bit, 0),
             Word::ClearBelow(bit) => change(&mut self.attr_below, 0, bit),
             Word::AtimeBelow(value) => atime(&mut self.attr_below, value),
-            Word::Superblock(key) => self.parameters.push(Parameter { key: key.to_owned(), value: None }),
+            Word::Superblock(key) => self.parameters.push(Parameter::flag(key)),
+            Word::NoSuperblock(key) => self.parameters.retain(|p| p.key != key),
             Word::Nothing => {}
             Word::Bind(depth) => self.bind = Some(depth),
             Word::Remount => self.remount = true,
             Word::CopyUp => self.copy_up = true,
-            Word::Later => return Err(unsupported(format!("mount option {text:?} is not supported yet"))),
+            Word::IdMap(depth) => self.map_ids(depth, None),
+            Word::Links(links) if ![Links::Followed, links].contains(&self.links) => {
+                return Err(invalid("copy-symlink and src-nofollow exclude each other"));
+            }
+            Word::Links(links) => self.links = links,
+            Word::OverLink => self.over_link = true,
         }
         Ok(())
+    }
+
+    fn map_ids(&mut self, depth: Depth, text: Option<&str>) {
+        self.ids = Some(WantedIds { depth, text: text.map(str::to_owned) });
     }
 }
 
@@ -232,7 +169,7 @@ fn atime(attr: &mut MountAttr, value: u64) {
 
 #[cfg(test)]
 mod tests {
-    use super::{Bind, Options, Parameter, Propagation, WORDS, attr, known};
+    use super::{Depth, Links, Options, Parameter, Propagation, WORDS, WantedIds, attr, known};
 
     fn parse(words: &[&str]) -> Options {
         Options::parse(words).unwrap()
@@ -259,7 +196,7 @@ mod tests {
     fn words_with_r_reach_below_and_rbind_and_rprivate_are_not_among_them() {
         let options = parse(&["rbind", "rro", "rprivate"]);
         assert_eq!(options.attr_below.set, attr::RDONLY);
-        assert_eq!(options.bind, Some(Bind::Recursive));
+        assert_eq!(options.bind, Some(Depth::Recursive));
         assert_eq!(options.propagation, [Propagation::parse("rprivate").unwrap()]);
     }
 
@@ -270,15 +207,35 @@ mod tests {
 
     #[test]
     fn unknown_words_are_the_file_systems_own_and_empty_ones_are_skipped() {
-        let options = parse(&["size=65536k", "", "usrquota", "context=\"a=b\""]);
+        let options = parse(&["size=65536k", "", "usrquota", "key=a=b"]);
         let parameter =
             |key: &str, value: Option<&str>| Parameter { key: key.into(), value: value.map(Into::into) };
-        let expected = [
-            parameter("size", Some("65536k")),
-            parameter("usrquota", None),
-            parameter("context", Some("\"a=b\"")),
-        ];
+        let expected =
+            [parameter("size", Some("65536k")), parameter("usrquota", None), parameter("key", Some("a=b"))];
         assert_eq!(options.parameters, expected);
+    }
+
+    #[test]
+    fn opposite_words_of_a_superblock_take_each_other_back() {
+        assert_eq!(parse(&["sync", "lazytime", "async", "nolazytime"]).parameters, []);
+        assert_eq!(parse(&["async", "sync"]).parameters, [Parameter::flag("sync")]);
+    }
+
+    #[test]
+    fn ids_are_asked_for_with_or_without_maps_of_their_own() {
+        let ids = |word: &str| parse(&[word]).ids.unwrap();
+        assert_eq!(ids("idmap"), WantedIds { depth: Depth::Top, text: None });
+        assert_eq!(
+            ids("ridmap=uids=0-1-2;gids=0-1-2"),
+            WantedIds { depth: Depth::Recursive, text: Some("uids=0-1-2;gids=0-1-2".into()) }
+        );
+    }
+
+    #[test]
+    fn a_link_is_bound_or_copied_and_not_both() {
+        assert_eq!(parse(&["src-nofollow", "src-nofollow"]).links, Links::Bound);
+        assert!(Options::parse(&["copy-symlink", "src-nofollow"]).is_err());
+        assert!(parse(&["dest-nofollow"]).over_link);
     }
 
     #[test]

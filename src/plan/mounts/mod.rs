@@ -1,12 +1,20 @@
 //! `mounts[]` and the root file system: config.md, "Mounts" and "Root".
 
+pub mod idmap;
+pub mod label;
+mod overlay;
+
 use std::path::{Path, PathBuf};
 
-use super::options::{Bind, Options, Parameter, Propagation};
-use crate::error::{Doing, Result, invalid, unsupported};
+use super::Authority;
+use super::namespaces::Namespaces;
+use super::options::{LONGEST_VALUE, Links, Options, Parameter, Propagation};
+use crate::error::{Doing, Result, invalid};
 use crate::rootpath::InRootfs;
-use crate::spec::oci::Mount;
+use crate::spec::oci::{Linux, LinuxNamespaceType, Mount};
 use crate::sys::mount::{Depth, MountAttr, attr};
+use idmap::ShownIds;
+use label::Label;
 
 /// One entry of `mounts[]`, ready to be performed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +31,8 @@ pub struct MountStep {
     pub attr_below: MountAttr,
     /// Applied in this order.
     pub propagation: Vec<Propagation>,
+    /// Whose ids it shows, if not those in the file system.
+    pub ids: Option<ShownIds>,
 }
 
 /// What a mount shows.
@@ -36,13 +46,30 @@ pub enum Source {
         from: PathBuf,
         /// With what is mounted below it, or not.
         depth: Depth,
+        /// What a symbolic link there means.
+        links: Links,
+        /// Whether the link that the destination may be is itself covered.
+        over_link: bool,
+        /// Who opens it.
+        by: Opener,
     },
     /// The container's own cgroup, of the tree that the host has (no cgroup namespace).
     OwnCgroup,
     /// The directory with the container's socket for sd_notify(3).
     Notify,
-    /// Nothing new: the attributes of what is there already change.
-    Remount,
+    /// Nothing new: the attributes of what is there already change, and parameters of its file system.
+    Remount(Vec<Parameter>),
+}
+
+/// Which side opens the source of a bind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Opener {
+    /// Init, from its own copy of the host's mounts. An ordinary user's finds it before its ids change: with the
+    /// others it may not reach it.
+    Init,
+    /// The host, when init asks: init has less privilege, or its mounts are not a copy of the host's, or none
+    /// that the host's mounts still travel to.
+    Host,
 }
 
 /// A file system to be made.
@@ -72,19 +99,25 @@ impl std::fmt::Display for MountStep {
 pub struct Context<'a> {
     /// The bundle: relative sources start here.
     pub bundle: &'a Path,
-    /// Whether the container sees the cgroup tree from its own cgroup namespace.
-    pub own_cgroup_namespace: bool,
+    /// For the container's id maps as they are written.
+    pub linux: &'a Linux,
+    /// The container's.
+    pub namespaces: &'a Namespaces,
+    /// The runtime's.
+    pub authority: Authority,
+    /// `linux.mountLabel`
+    pub label: Option<&'a Label>,
 }
 
 /// Plans all of `mounts[]`, in their order.
 pub fn plan(mounts: &[Mount], context: Context<'_>) -> Result<Vec<MountStep>> {
     let step = |(index, mount): (usize, &Mount)| {
-        one(index, mount, context).doing(|| format!("mounts[{index}] {}", mount.destination().display()))
+        one(index, mount, &context).doing(|| format!("mounts[{index}] {}", mount.destination().display()))
     };
     mounts.iter().enumerate().map(step).collect()
 }
 
-fn one(index: usize, mount: &Mount, context: Context<'_>) -> Result<MountStep> {
+fn one(index: usize, mount: &Mount, context: &Context<'_>) -> Result<MountStep> {
     let at = InRootfs::new(mount.destination())?;
     if at.name().is_none() {
         return Err(invalid(
@@ -92,11 +125,9 @@ fn one(index: usize, mount: &Mount, context: Context<'_>) -> Result<MountStep> {
         ));
     }
     refuse_over_proc(&at, mount)?;
-    if mount.uid_mappings().is_some() || mount.gid_mappings().is_some() {
-        return Err(unsupported("uidMappings and gidMappings of a mount are not supported yet"));
-    }
     let options = Options::parse(mount.options().as_deref().unwrap_or_default())?;
-    let source = source(mount, &options, context)?;
+    let mut source = source(mount, &options, context)?;
+    let ids = idmap::plan(mount, &options, &source, context)?;
     let mut attr = options.attr;
     if let Source::OwnCgroup = source {
         // The host's tree: the attributes of its own mount stay, and these come on top.
@@ -108,7 +139,17 @@ fn one(index: usize, mount: &Mount, context: Context<'_>) -> Result<MountStep> {
         true if matches!(source, Source::Bind { .. } | Source::OwnCgroup) => vec![Propagation::NONE],
         _ => options.propagation,
     };
-    Ok(MountStep { index, at, source, attr, attr_below: options.attr_below, propagation })
+    if let Source::Bind { by, links, .. } = &mut source {
+        let plain = propagation == [Propagation::NONE] && ids.is_none() && *links == Links::Followed;
+        let copied = context.namespaces.makes(LinuxNamespaceType::Mount)
+            && !context.namespaces.has(LinuxNamespaceType::User);
+        *by = match context.authority {
+            Authority::Root if !(plain && copied) => Opener::Host,
+            // An ordinary user may copy mounts only in a mount namespace of his own user namespace.
+            Authority::Root | Authority::User => Opener::Init,
+        };
+    }
+    Ok(MountStep { index, at, source, attr, attr_below: options.attr_below, propagation, ids })
 }
 
 /// Below /proc only files that tell about the machine may be covered: a label or sysctl written through a
@@ -142,59 +183,85 @@ fn binds_host_proc(mount: &Mount) -> bool {
     mount.source().as_deref() == Some(Path::new("/proc"))
 }
 
-fn source(mount: &Mount, options: &Options, context: Context<'_>) -> Result<Source> {
+fn source(mount: &Mount, options: &Options, context: &Context<'_>) -> Result<Source> {
     let fstype = mount.typ().as_deref().unwrap_or_default();
+    let bind = options.bind.or_else(|| (fstype == "bind").then_some(Depth::Top));
     if options.remount {
-        return Ok(Source::Remount);
+        // With bind it is about the mount alone: mount(2), MS_REMOUNT.
+        let parameters = if bind.is_some() { Vec::new() } else { options.parameters.clone() };
+        return Ok(Source::Remount(parameters));
     }
-    if let Some(bind) = options.bind.or_else(|| (fstype == "bind").then_some(Bind::Top)) {
-        return bind_source(mount, bind, context);
+    if let Some(depth) = bind {
+        return bind_source(mount, options, depth, context);
+    }
+    if options.links != Links::Followed || options.over_link {
+        return Err(invalid("copy-symlink, src-nofollow and dest-nofollow are for bind mounts"));
     }
     match fstype {
         "" | "none" => Err(invalid("neither a file system type nor the option bind or rbind")),
-        "cgroup" | "cgroup2" if !context.own_cgroup_namespace => Ok(Source::OwnCgroup),
+        "cgroup" | "cgroup2" if !context.namespaces.has(LinuxNamespaceType::Cgroup) => Ok(Source::OwnCgroup),
         _ if options.copy_up && fstype != "tmpfs" => Err(invalid("tmpcopyup is for a tmpfs")),
-        _ => Ok(fresh_source(mount, options, fstype)),
+        _ => fresh_source(mount, options, fstype, context),
     }
 }
 
-fn bind_source(mount: &Mount, bind: Bind, context: Context<'_>) -> Result<Source> {
+fn bind_source(mount: &Mount, options: &Options, depth: Depth, context: &Context<'_>) -> Result<Source> {
     let from = mount.source().as_deref().filter(|s| !s.as_os_str().is_empty());
     let from = from.ok_or_else(|| invalid("a bind mount needs a source"))?;
+    if options.links == Links::Copied && options.over_link {
+        return Err(invalid("copy-symlink and dest-nofollow exclude each other"));
+    }
     // Superblock flags and the file system's own parameters can't change for one mount of many: they mean
     // nothing here, as they mean nothing to mount(2).
-    let depth = match bind {
-        Bind::Top => Depth::Top,
-        Bind::Recursive => Depth::Recursive,
-    };
-    Ok(Source::Bind { from: context.bundle.join(from), depth })
+    Ok(Source::Bind {
+        from: context.bundle.join(from),
+        depth,
+        links: options.links,
+        over_link: options.over_link,
+        by: Opener::Host,
+    })
 }
 
-fn fresh_source(mount: &Mount, options: &Options, fstype: &str) -> Source {
+fn fresh_source(mount: &Mount, options: &Options, fstype: &str, context: &Context<'_>) -> Result<Source> {
     let mut parameters = options.parameters.clone();
-    // "newinstance" is all that devpts has done since Linux 4.7; the new mount API does not know the word.
-    parameters.retain(|p| !(fstype == "devpts" && p.key == "newinstance"));
+    match fstype {
+        // All that devpts has done since Linux 4.7; the new mount API does not know the word.
+        "devpts" => parameters.retain(|p| p.key != "newinstance"),
+        "overlay" => overlay::settle(&mut parameters, context.bundle),
+        _ => {}
+    }
     // A read-only device can only be mounted read-only as a whole. Kernel file systems have one superblock
     // for many mounts, which must not become read-only for all.
     let shared = ["proc", "sysfs", "cgroup", "cgroup2", "mqueue", "devpts"].contains(&fstype);
     if options.attr.set & attr::RDONLY != 0 && !shared {
-        parameters.push(Parameter { key: "ro".into(), value: None });
+        parameters.push(Parameter::flag("ro"));
     }
+    parameters.extend(context.label.and_then(|label| label.parameter(fstype, &parameters)));
     let name = mount.source().as_ref().map(|s| s.to_string_lossy().into_owned()).filter(|s| !s.is_empty());
+    let source = name.iter().map(|name| ("source", name));
+    let values = parameters.iter().filter_map(|p| Some((p.key.as_str(), p.value.as_ref()?)));
+    if let Some((key, value)) = source.chain(values).find(|(_, value)| value.len() > LONGEST_VALUE) {
+        let length = value.len();
+        return Err(invalid(format!("{key}: {length} bytes, fsconfig(2) takes {LONGEST_VALUE} at once")));
+    }
     let fstype = if fstype == "cgroup" { "cgroup2" } else { fstype };
-    Source::Fresh(Fresh { fstype: fstype.to_owned(), name, parameters, copy_up: options.copy_up })
+    Ok(Source::Fresh(Fresh { fstype: fstype.to_owned(), name, parameters, copy_up: options.copy_up }))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Context, Source, plan};
+    use super::{Authority, Context, Namespaces, Source, plan};
     use crate::spec::oci::Mount;
     use std::path::Path;
 
     fn planned(json: &str) -> Result<Vec<super::MountStep>, String> {
         let mounts: Vec<Mount> = serde_json::from_str(json).unwrap();
-        let context = Context { bundle: Path::new("/bundle"), own_cgroup_namespace: true };
-        plan(&mounts, context).map_err(|e| format!("{e:#}"))
+        let linux = serde_json::from_str(r#"{"namespaces":[{"type":"mount"},{"type":"cgroup"}]}"#).unwrap();
+        let namespaces = Namespaces::plan(&linux).unwrap();
+        let bundle = Path::new("/bundle");
+        let authority = Authority::Root;
+        plan(&mounts, Context { bundle, linux: &linux, namespaces: &namespaces, authority, label: None })
+            .map_err(|e| format!("{e:#}"))
     }
 
     #[test]
