@@ -102,7 +102,16 @@ pub(crate) const CLAUSES: &[Clause] = &[
         ),
         |lab| {
             // What changes an existing mount, or needs a source or a mapping, is no option of a new tmpfs.
-            let others = ["bind", "rbind", "remount", "idmap", "ridmap", "src-nofollow", "copy-symlink"];
+            let others = [
+                "bind",
+                "rbind",
+                "remount",
+                "idmap",
+                "ridmap",
+                "src-nofollow",
+                "dest-nofollow",
+                "copy-symlink",
+            ];
             let draft = names(lab, "/mountOptions")?
                 .iter()
                 .filter(|option| !others.contains(&option.as_str()))
