@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::support::mountinfo::mount_at;
 use crate::support::{case, is_there, need, read};
 
-const LABEL: &str = "system_u:object_r:container_file_t:s0:c1,c2";
+const LABEL: &str = "system_u:object_r:tmp_t:s0";
 
 fn has_selinux() -> bool {
     read("/proc/filesystems").contains("\tselinuxfs")
