@@ -179,7 +179,7 @@ impl Link {
     /// Sends one message.
     pub fn send<M: Serialize>(&self, message: &M, fd: Option<BorrowedFd<'_>>) -> Result<()> {
         let bytes = serde_json::to_vec(message)?;
-        send(self.fd(), &bytes, fd)
+        send(self.fd(), &bytes, fd).map(drop)
     }
 
     /// What the other side has said before it ended, as an error, if it has.
@@ -222,8 +222,9 @@ fn last_words(message: &[u8]) -> Result<anyhow::Error> {
     Ok(report.with(Errno::from_raw(errno)))
 }
 
-/// sendmsg(2) of bytes, with a descriptor if there is one. A peer that has gone is EPIPE, no signal.
-pub fn send(socket: BorrowedFd<'_>, bytes: &[u8], fd: Option<BorrowedFd<'_>>) -> Result<()> {
+/// sendmsg(2) of bytes, with a descriptor if there is one. A peer that has gone is EPIPE, no signal. Answers how many
+/// were taken: all of them but by a stream.
+pub fn send(socket: BorrowedFd<'_>, bytes: &[u8], fd: Option<BorrowedFd<'_>>) -> Result<usize> {
     let fds: Vec<RawFd> = fd.iter().map(AsRawFd::as_raw_fd).collect();
     let rights = [ControlMessage::ScmRights(&fds)];
     let control: &[ControlMessage<'_>] = if fds.is_empty() { &[] } else { &rights };
@@ -231,7 +232,6 @@ pub fn send(socket: BorrowedFd<'_>, bytes: &[u8], fd: Option<BorrowedFd<'_>>) ->
         sendmsg::<()>(socket.as_raw_fd(), &[IoSlice::new(bytes)], control, MsgFlags::MSG_NOSIGNAL, None)
     })
     .call(|| format!("sendmsg({} bytes, {} descriptors)", bytes.len(), fds.len()))
-    .map(drop)
     .map_err(Into::into)
 }
 

@@ -129,7 +129,8 @@ impl Proxy {
 
     fn tell(&self) -> Result<()> {
         let words = format!("MAINPID={}\nREADY=1\n", self.pid);
-        handshake::send(self.inbox.manager.as_fd(), words.as_bytes(), None).doing(|| "NOTIFY_SOCKET")
+        let told = handshake::send(self.inbox.manager.as_fd(), words.as_bytes(), None);
+        told.map(drop).doing(|| "NOTIFY_SOCKET")
     }
 
     /// For who does not stay: returns when the manager has been told, or the process has ended.

@@ -5,28 +5,18 @@
 //! nothing to answer with yet. So init only says beforehand which number the listener will have, loads the
 //! filter and waits; the listener is taken with pidfd_getfd(2), and init goes on when the agent has it.
 
-use std::io::{IoSlice, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::{
-    AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, UnixAddr, connect, sendmsg, setsockopt,
-    socket, sockopt,
-};
-use nix::sys::time::{TimeVal, TimeValLike};
 
+use super::receiver::Receiver;
 use crate::container::handshake::Link;
 use crate::error::{Doing, Kind, Result, failure};
 use crate::plan::seccomp::Listener;
 use crate::spec::OCI_VERSION;
 use crate::spec::oci::{ContainerProcessStateBuilder, State};
-use crate::sys::fs::{self, OFlag};
 use crate::sys::{Call, Errno, process, retry_eintr};
-
-/// Seconds that an agent has to take connection and message.
-const PATIENCE: i64 = 10;
 
 /// Takes the listener from init as soon as it is there.
 pub(super) fn take(init: BorrowedFd<'_>, number: u32, link: &Link) -> Result<OwnedFd> {
@@ -61,20 +51,8 @@ fn check(fd: OwnedFd) -> Result<OwnedFd> {
 
 /// Sends the one message of a connection, with the listener in its first part.
 pub(super) fn send(agent: &Listener, bundle: &Path, fd: &OwnedFd, state: State) -> Result<()> {
-    let path = bundle.join(&agent.path);
-    let what = || format!("linux.seccomp.listenerPath {path:?}");
     let message = message(agent, state)?;
-    let socket = open(&path).doing(what)?;
-    let fds = [fd.as_raw_fd()];
-    let rights = [ControlMessage::ScmRights(&fds)];
-    let sent = retry_eintr(|| {
-        let parts = [IoSlice::new(&message)];
-        sendmsg::<()>(socket.as_raw_fd(), &parts, &rights, MsgFlags::MSG_NOSIGNAL, None)
-    });
-    let sent = sent.call(|| format!("sendmsg({} bytes, 1 descriptor)", message.len())).doing(what)?;
-    // A socket of this kind may take a part only. SIGPIPE is ignored by std.
-    let rest = message.get(sent..).unwrap_or_default();
-    UnixStream::from(socket).write_all(rest).doing(what)
+    Receiver::connect("linux.seccomp.listenerPath", &bundle.join(&agent.path))?.send(&message, fd.as_fd())
 }
 
 fn message(agent: &Listener, state: State) -> Result<Vec<u8>> {
@@ -87,17 +65,4 @@ fn message(agent: &Listener, state: State) -> Result<Vec<u8>> {
         None => message,
     };
     Ok(serde_json::to_vec(&message.state(state).build()?)?)
-}
-
-/// Connected through a descriptor of the socket's file: the length of a socket's path is limited.
-fn open(path: &Path) -> Result<OwnedFd> {
-    let file = fs::open(path, OFlag::O_PATH)?;
-    let socket = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)
-        .call(|| "socket(AF_UNIX, SOCK_STREAM)")?;
-    setsockopt(&socket, sockopt::SendTimeout, &TimeVal::seconds(PATIENCE))
-        .call(|| "setsockopt(SO_SNDTIMEO)")?;
-    let address = UnixAddr::new(format!("/proc/self/fd/{}", file.as_fd().as_raw_fd()).as_str())
-        .call(|| "sockaddr_un")?;
-    retry_eintr(|| connect(socket.as_raw_fd(), &address)).call(|| "connect()")?;
-    Ok(socket)
 }

@@ -1,6 +1,9 @@
-//! Runs in: host. A socket of the caller's that gets one descriptor: `--console-socket`, `--pidfd-socket`.
+//! Runs in: host. A socket of somebody who gets one descriptor: `--console-socket`, `--pidfd-socket`, and the agent
+//! of a filter.
 
+use std::io::Write;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use nix::sys::socket::{
@@ -10,6 +13,7 @@ use nix::sys::time::{TimeVal, TimeValLike};
 
 use crate::container::handshake;
 use crate::error::{Doing, Result};
+use crate::sys::fs::{self, OFlag};
 use crate::sys::{Call, retry_eintr};
 
 /// How long it may take to be accepted, and again to be heard, in seconds: EAGAIN after that.
@@ -18,7 +22,7 @@ const PATIENCE: i64 = 10;
 /// Whoever listens there, connected.
 #[derive(Debug)]
 pub struct Receiver {
-    socket: OwnedFd,
+    socket: UnixStream,
     name: String,
 }
 
@@ -26,21 +30,27 @@ impl Receiver {
     /// Connects. `what` names the socket in errors.
     pub(super) fn connect(what: &str, path: &Path) -> Result<Self> {
         let name = format!("{what} {path:?}");
-        let socket = connected(path).doing(|| name.clone())?;
+        let socket = connected(path).doing(|| name.clone())?.into();
         Ok(Self { socket, name })
     }
 
-    /// One message with exactly one descriptor. `words` is not empty: there is no message without a byte.
+    /// One message with exactly one descriptor, in its first part. `words` is not empty: there is no message without
+    /// a byte.
     pub(super) fn send(&self, words: &[u8], fd: BorrowedFd<'_>) -> Result<()> {
-        handshake::send(self.socket.as_fd(), words, Some(fd)).doing(|| self.name.clone())
+        let sent = handshake::send(self.socket.as_fd(), words, Some(fd)).doing(|| self.name.clone())?;
+        // SIGPIPE is ignored by std.
+        (&self.socket).write_all(words.get(sent..).unwrap_or_default()).doing(|| self.name.clone())
     }
 }
 
+/// Through a descriptor of the socket's file: the length of a socket's path is limited.
 fn connected(path: &Path) -> Result<OwnedFd> {
+    let file = fs::open(path, OFlag::O_PATH)?;
     let socket = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)
         .call(|| "socket(AF_UNIX, SOCK_STREAM)")?;
-    let address = UnixAddr::new(path).call(|| "sockaddr_un")?;
     setsockopt(&socket, SendTimeout, &TimeVal::seconds(PATIENCE)).call(|| "setsockopt(SO_SNDTIMEO)")?;
+    let address =
+        UnixAddr::new(format!("/proc/self/fd/{}", file.as_raw_fd()).as_str()).call(|| "sockaddr_un")?;
     retry_eintr(|| connect(socket.as_raw_fd(), &address)).call(|| "connect()")?;
     Ok(socket)
 }

@@ -38,6 +38,18 @@ fn the_pidfd_socket_gets_one_message_with_the_pidfd_of_the_process() {
 }
 
 #[test]
+fn a_socket_is_reached_whose_path_is_longer_than_a_sockets() {
+    let case = case!();
+    let b = case.script("sleep 100", |_| {});
+    let near = case.path("pidfd");
+    let socket = ConsoleSocket::listen(&near);
+    let far = case.subdir(&format!("{0}/{0}", "d".repeat(60))).join("pidfd");
+    std::fs::rename(&near, &far).unwrap();
+    let line = ["create", "-b", b.path(), "--pidfd-socket", far.to_str().unwrap(), &b.id];
+    receives_the_pidfd(&case, &b, &line, &socket);
+}
+
+#[test]
 fn an_annotation_names_a_pidfd_socket_too() {
     let case = case!();
     let socket = ConsoleSocket::listen(&case.path("pidfd"));
