@@ -129,6 +129,23 @@ impl Rootfs {
         }
     }
 
+    /// As [`Self::open`] for reading, of a regular file; `None` where there is nothing. An image may have a FIFO there
+    /// (CVE-2024-9676), or a device, for which opening alone may do something: so it is looked at before.
+    pub fn open_regular(&self, at: &InRootfs) -> Result<Option<OwnedFd>> {
+        let Some(there) = self.find(at)? else { return Ok(None) };
+        let there = fs::stat(there)?;
+        if fs::file_type(&there) != libc::S_IFREG {
+            return Err(invalid("not a regular file"));
+        }
+        // O_NONBLOCK, and looked at once more: it may be another one by now.
+        let file = self.open(at, OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY)?;
+        let opened = fs::stat(&file)?;
+        match (opened.st_dev, opened.st_ino) == (there.st_dev, there.st_ino) {
+            true => Ok(Some(file)),
+            false => Err(invalid("exchanged while it was opened")),
+        }
+    }
+
     /// The directory at the path, made with all above it where it is missing (mode 0755 less the umask).
     pub fn make_dir(&self, at: &InRootfs) -> Result<OwnedFd, SysError> {
         self.make(&at.0, Make::Dir, 0).call(|| format!("mkdirat(\"{at}\") in the rootfs"))
@@ -306,6 +323,27 @@ mod tests {
         tree.rootfs().make_file(&path("/absolute")).unwrap();
         assert!(tree.has("root/outside/x") && tree.has("root/outside2/deep"));
         assert!(!tree.has("outside"));
+    }
+
+    #[test]
+    fn only_a_regular_file_within_the_root_is_opened_as_one() {
+        let tree = Tree::new("regular");
+        let rootfs = tree.rootfs();
+        rootfs.make_file(&path("/etc/file")).unwrap();
+        tree.link("/etc/file", "link");
+        tree.link("/etc/none", "dangling");
+        let fifo = tree.dir.join("root/fifo");
+        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        for there in ["/etc/file", "/link"] {
+            assert!(rootfs.open_regular(&path(there)).unwrap().is_some(), "{there}");
+        }
+        for missing in ["/etc/none", "/dangling", "/etc/file/x"] {
+            assert!(rootfs.open_regular(&path(missing)).unwrap().is_none(), "{missing}");
+        }
+        for other in ["/etc", "/fifo"] {
+            let error = rootfs.open_regular(&path(other)).unwrap_err().to_string();
+            assert_eq!(error, "not a regular file", "{other}");
+        }
     }
 
     #[test]

@@ -8,8 +8,7 @@ use std::str::FromStr;
 
 use crate::error::{Doing, Kind, Result, best_effort, failure, invalid, kind_of};
 use crate::rootpath::{InRootfs, Rootfs};
-use crate::sys::Errno;
-use crate::sys::fs::{self, OFlag};
+use crate::sys::fs;
 
 /// Files larger than this are not read.
 const LARGEST: u64 = 10 << 20;
@@ -115,17 +114,8 @@ const GROUP: &str = "/etc/group";
 /// A file of the image in which a name has to be found.
 fn database(root: &Rootfs, path: &'static str) -> Result<String> {
     let read = || -> Result<String> {
-        // O_NONBLOCK: an image may have a FIFO there.
-        let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
-        let file = match root.open(&InRootfs::new(Path::new(path))?, flags) {
-            Err(error) if error.errno == Errno::ENOENT => {
-                return Err(failure(Kind::NotFound, "the image has no such file"));
-            }
-            opened => opened?,
-        };
-        if fs::file_type(&fs::stat(&file)?) != libc::S_IFREG {
-            return Err(invalid("not a regular file"));
-        }
+        let file = root.open_regular(&InRootfs::new(Path::new(path))?)?;
+        let file = file.ok_or_else(|| failure(Kind::NotFound, "the image has no such file"))?;
         Ok(String::from_utf8_lossy(&fs::read_all(file, LARGEST)?).into_owned())
     };
     read().doing(|| path)

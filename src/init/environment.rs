@@ -8,7 +8,7 @@ use super::program::Program;
 use super::rootfs::Assembled;
 use crate::error::{Result, invalid};
 use crate::rootpath::{InRootfs, Rootfs};
-use crate::sys::fs::{self, OFlag};
+use crate::sys::fs;
 
 /// The image's user database is read as data, and no further than this (CVE-2026-47262).
 const LARGEST_PASSWD: u64 = 10 << 20;
@@ -35,17 +35,7 @@ pub(super) fn of(given: &Inherited<'_>, assembled: &Assembled) -> Result<Program
 /// The home directory that passwd(5) of the image has for a user.
 fn home_of(uid: u32, root: &Rootfs) -> Option<String> {
     let passwd = InRootfs::new(Path::new("/etc/passwd")).ok()?;
-    // An image may have a FIFO there (CVE-2024-9676), or a device, for which opening alone may do something: so
-    // it is looked at before. O_NONBLOCK, and once more: it may be another one by now.
-    let there = fs::stat(root.find(&passwd).ok()??).ok()?;
-    if fs::file_type(&there) != libc::S_IFREG {
-        return None;
-    }
-    let file = root.open(&passwd, OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY).ok()?;
-    let opened = fs::stat(&file).ok()?;
-    if (opened.st_dev, opened.st_ino) != (there.st_dev, there.st_ino) {
-        return None;
-    }
+    let file = root.open_regular(&passwd).ok()??;
     let text = fs::read_all(file, LARGEST_PASSWD).ok()?;
     home_in(&String::from_utf8_lossy(&text), uid)
 }

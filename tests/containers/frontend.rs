@@ -7,7 +7,9 @@ use std::path::PathBuf;
 
 use crate::support::canary::Canary;
 use crate::support::terminal::Pty;
-use crate::support::{Call, Case, Done, case, eventually, host_command, is_there, link, read, runtime};
+use crate::support::{
+    Call, Case, Done, case, eventually, host_command, installed, is_there, link, need, read, remove, runtime,
+};
 
 /// The frontend beside the runtime under test.
 fn minidocker() -> PathBuf {
@@ -105,6 +107,26 @@ fn environment_directory_and_user_are_as_asked() {
     let done = call(&case, &["-u", "web"], &image, &["env"]).env("SECRET", "no").finish().ok();
     assert!(!done.stdout().contains("SECRET") && done.stdout().contains("HOME=/var/web"), "{done}");
     call(&case, &["-u", "web"], &image, &["id", "-u"]).finish().prints("33\n");
+}
+
+#[test]
+fn a_user_database_that_is_a_device_is_not_even_opened() {
+    let case = case!();
+    need!(installed("strace"), "strace is not installed");
+    let (image, log) = (image(&case), case.path("trace"));
+    let passwd = image.join("etc/passwd");
+    remove(&passwd);
+    let (kind, mode) = (nix::sys::stat::SFlag::S_IFCHR, nix::sys::stat::Mode::S_IRUSR);
+    nix::sys::stat::mknod(&passwd, kind, mode, nix::sys::stat::makedev(1, 5)).unwrap();
+    let minidocker = minidocker();
+    let words = [minidocker.to_str().unwrap(), "run", "--root", case.state.to_str().unwrap(), "-u", "web"];
+    let strace = ["strace", "-f", "-qq", "-e", "trace=openat2", "-o", log.to_str().unwrap()];
+    let line = [&strace[..], &words, &[image.to_str().unwrap(), "true"]].concat();
+    let done = case.host(line).finish().says(&["/etc/passwd: not a regular file"]);
+    assert_eq!(done.code(), 125, "{done}");
+    let text = read(&log);
+    let opened: Vec<&str> = text.lines().filter(|line| line.contains("etc/passwd")).collect();
+    assert!(!opened.is_empty() && opened.iter().all(|line| line.contains("O_PATH")), "{opened:?}");
 }
 
 #[test]
