@@ -9,7 +9,6 @@ use crate::error::{Doing, Kind, Result, failure};
 use crate::plan::Plan;
 use crate::plan::capabilities::CapabilitySets;
 use crate::plan::process::ProcessPlan;
-use crate::plan::seccomp::FilterAt;
 use crate::plan::user::Groups;
 use crate::spec::oci::LinuxNamespaceType;
 use crate::sys::fs;
@@ -77,10 +76,10 @@ fn own_pipes(process: &ProcessPlan) -> Result<()> {
     Ok(())
 }
 
-/// Whether the filter is to be loaded with a privilege that the program may not have.
+/// Whether the filter is to be loaded with a privilege that the program may not have: seccomp(2), CAP_SYS_ADMIN
+/// without no_new_privs.
 pub(super) fn filter_needs_more(given: &Inherited<'_>) -> bool {
-    let at = given.plan.process.as_ref().map(|process| FilterAt::choose(process.no_new_privileges));
-    given.filter.is_some() && at == Some(FilterAt::BeforeCapDrop)
+    given.filter.is_some() && given.plan.process.as_ref().is_some_and(|process| !process.no_new_privileges)
 }
 
 /// What the last calls need and drop: to load the filter, and to leave the program's file (prctl(2),

@@ -22,7 +22,7 @@ pub struct Asked {
 
 /// What is done about an annotation that is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Meaning {
+enum Meaning {
     /// It does what it says.
     Honoured,
     /// It is recorded, for a part of this program that is not there yet.
@@ -37,7 +37,7 @@ const HOOKS_STDOUT: &str = "run.oci.hooks.stdout";
 const HOOKS_STDERR: &str = "run.oci.hooks.stderr";
 
 /// All that are known. A key that ends in a dot is for all that begin so. What is not here is ignored.
-pub const KNOWN: [(&str, Meaning); 15] = [
+const KNOWN: [(&str, Meaning); 15] = [
     // For CRIU, when it restores.
     ("org.criu.config", Meaning::Kept),
     // For the systemd driver: properties of the scope; the last two name cgroups below it.

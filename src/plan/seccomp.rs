@@ -98,25 +98,6 @@ pub struct Listener {
     pub metadata: Option<String>,
 }
 
-/// seccomp(2): without no_new_privs, loading needs CAP_SYS_ADMIN, so it must precede the capability drop.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FilterAt {
-    /// no_new_privs is off.
-    BeforeCapDrop,
-    /// no_new_privs is on.
-    AfterCapDrop,
-}
-
-impl FilterAt {
-    /// Where the filter of a process is loaded.
-    pub const fn choose(no_new_privileges: bool) -> Self {
-        match no_new_privileges {
-            true => Self::AfterCapDrop,
-            false => Self::BeforeCapDrop,
-        }
-    }
-}
-
 /// Checks a profile.
 pub fn plan(profile: &LinuxSeccomp) -> Result<SeccompPlan> {
     if profile.listener_metadata().is_some() && profile.listener_path().is_none() {

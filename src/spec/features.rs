@@ -40,7 +40,7 @@ pub struct TakenBySeccomp<'a> {
 }
 
 /// The oldest version of the specification whose configurations are understood.
-pub const OCI_VERSION_MIN: &str = "1.0.0";
+const OCI_VERSION_MIN: &str = "1.0.0";
 
 /// The document. What is false here is refused by the planning layer.
 pub fn document(taken: &Taken<'_>) -> Value {

@@ -60,11 +60,6 @@ pub fn drop_bounding(capability: u8) -> Result<(), SysError> {
         .call(|| format!("prctl(PR_CAPBSET_DROP, {capability})"))
 }
 
-/// PR_CAPBSET_READ: false also for a capability that this kernel does not have.
-pub fn in_bounding(capability: u8) -> bool {
-    prctl(libc::PR_CAPBSET_READ, c_ulong::from(capability), 0) == Ok(1)
-}
-
 /// PR_CAP_AMBIENT_CLEAR_ALL.
 pub fn clear_ambient() -> Result<(), SysError> {
     prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL as c_ulong, 0)
