@@ -1,5 +1,5 @@
-//! What init says to the host while a container is born. Each message but the last is answered by [`Done`],
-//! when the host has done what it is for, or by the end of the link.
+//! What init says to the host while a container is born. Each message below is answered by [`Done`], when the host
+//! has done what it is for, or by the end of the link.
 //!
 //! ```text
 //! init                             host
@@ -21,7 +21,13 @@
 //!  |------------------------------->|   the record is complete
 //!  |  OfferListener                 |
 //!  |------------------------------->|   taken as soon as it is there, sent to the agent
-//!  |  closes the link, waits at its gate (create), or Go (run)
+//!  |  closes the link: waits at its gate (create), or becomes the program (run)
+//!  |------------------------------->|
+//!
+//! init                             start
+//!  |                            Go  |
+//!  |<-------------------------------|
+//!  |  becomes the program, which closes the link
 //!  |------------------------------->|
 //! ```
 //!
@@ -251,4 +257,55 @@ fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<(usize, Option<O
         }
     }
     Ok((message.bytes, fd))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Message, Report};
+
+    /// Whether init asks the host for it, so that the diagram has it. Where each message has to be said what it is.
+    fn is_drawn(message: &Message) -> bool {
+        match message {
+            Message::MapIds
+            | Message::MoveNetDevices
+            | Message::OpenSource(_)
+            | Message::MapMount(_)
+            | Message::RunHostHooks
+            | Message::OfferTerminal
+            | Message::SetScheduling
+            | Message::Ready
+            | Message::OfferListener(_) => true,
+            Message::Born(_) | Message::Opened | Message::Failed(_) => false,
+        }
+    }
+
+    #[test]
+    fn the_diagram_has_every_message_that_is_answered_and_no_other() {
+        let source = include_str!("handshake.rs");
+        let drawn: Vec<&str> = source
+            .lines()
+            .take_while(|line| !line.contains("closes the link"))
+            .filter_map(|line| line.strip_prefix("//!  |  ")?.split([' ', '(']).next())
+            .collect();
+        let all = [
+            Message::Born(1),
+            Message::Opened,
+            Message::MapIds,
+            Message::MoveNetDevices,
+            Message::OpenSource(1),
+            Message::MapMount(1),
+            Message::RunHostHooks,
+            Message::OfferTerminal,
+            Message::SetScheduling,
+            Message::Ready,
+            Message::OfferListener(1),
+            Message::Failed(Report::ahead("x", None)),
+        ];
+        let name = |message: &Message| {
+            let name = format!("{message:?}");
+            name.split('(').next().unwrap_or_default().to_owned()
+        };
+        let answered: Vec<String> = all.iter().filter(|message| is_drawn(message)).map(name).collect();
+        assert_eq!(drawn, answered);
+    }
 }
