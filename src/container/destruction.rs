@@ -1,18 +1,16 @@
 //! The end of a container: runtime.md, "Delete", and lifecycle step 12 wherever it is reached from.
 
-use std::os::fd::AsFd;
 use std::time::Duration;
 
 use nix::mount::{MntFlags, umount2};
 
 use super::cgroup::{Cgroup, Tree};
-use super::hooks::{self, Occasion, Output, Stop};
+use super::later_hooks;
 use super::process::Alive;
 use super::rdt;
 use super::store::{Entry, Store};
 use crate::error::{Doing, Kind, Result, best_effort, failure};
 use crate::proc::Proc;
-use crate::spec::oci::ContainerState;
 use crate::spec::record::Record;
 use crate::sys::{Call, Errno};
 
@@ -42,23 +40,8 @@ pub fn destroy(store: &Store, entry: Entry, record: &Record) -> Result<()> {
             done => done.call(|| format!("umount2({rootfs:?}, MNT_DETACH)"))?,
         }
     }
-    run_poststop(&entry, record)?;
+    later_hooks::poststop(&entry, record)?;
     entry.remove(store)
-}
-
-fn run_poststop(entry: &Entry, record: &Record) -> Result<()> {
-    let hooks = &record.hooks;
-    if hooks.poststop.is_empty() {
-        return Ok(());
-    }
-    let output = Output::open_if_possible(hooks.stdout.as_deref(), hooks.stderr.as_deref());
-    let state = record.hook_state(ContainerState::Stopped, None);
-    let urged = entry.urged()?;
-    let stops = [Stop { fd: urged.as_fd(), why: hooks::DELETED }];
-    let on =
-        Occasion { kind: "poststop", state: &state, cwd: &record.bundle, output: &output, stops: &stops };
-    hooks::run_all(on, &hooks.poststop);
-    Ok(())
 }
 
 fn kill(alive: Option<&Alive>, record: &Record) -> Result<()> {

@@ -4,8 +4,7 @@ use std::os::fd::AsFd;
 
 use super::Runtime;
 use super::create::{Creation, Foreground, make};
-use super::start::after_start;
-use crate::container::destruction;
+use crate::container::{destruction, later_hooks};
 use crate::error::{Kind, Result, best_effort, kind_of};
 use crate::launch::foreground::{Signals, attend};
 use crate::launch::{Launched, Start};
@@ -59,7 +58,7 @@ pub fn run(runtime: &Runtime, creation: &Creation, attendance: Attendance) -> Re
 
 /// The poststart hooks; if one fails, nothing of the container is left.
 fn started(runtime: &Runtime, launched: Launched) -> Result<Launched> {
-    match after_start(&launched.entry, &launched.record, launched.pid.as_raw()) {
+    match later_hooks::poststart(&launched.entry, &launched.record, launched.pid.as_raw()) {
         Ok(()) => Ok(launched),
         Err(error) => {
             let Launched { entry, record, pidfd, .. } = launched;

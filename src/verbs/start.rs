@@ -1,21 +1,19 @@
 //! `start ID`: runtime.md, "Start"; lifecycle steps 6 to 9.
 
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsRawFd;
 
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 
 use super::{Current, Runtime};
 use crate::container::destruction;
 use crate::container::handshake::{Go, Link, Message};
-use crate::container::hooks::{self, Occasion, Output, Stop};
 use crate::container::id::ContainerId;
+use crate::container::later_hooks;
 use crate::container::notify::{Inbox, Manager};
 use crate::container::process::{Alive, never_executed};
 use crate::container::status::Verb;
 use crate::container::store::{Entry, GATE};
 use crate::error::{Kind, Result, best_effort, errno_of, failure, kind_of};
-use crate::spec::oci::ContainerState;
-use crate::spec::record::Record;
 use crate::sys::{Call, Errno, retry_eintr};
 
 /// Lets the container's process become its program. With a service manager that is to hear of it, and a container
@@ -37,7 +35,7 @@ pub fn start(runtime: &Runtime, id: &ContainerId, manager: Option<&Manager>) -> 
     let outcome = open_gate(&entry)
         .map_err(|error| if_gone(id, error))
         .and_then(|()| became_the_program(current.alive.as_ref()))
-        .and_then(|()| after_start(&entry, &record, current.pid()));
+        .and_then(|()| later_hooks::poststart(&entry, &record, current.pid()));
     match outcome {
         // Lifecycle steps 8 and 9: a hook that fails ends the container.
         Err(error) if kind_of(&error) == Kind::Hook => {
@@ -54,21 +52,6 @@ pub fn start(runtime: &Runtime, id: &ContainerId, manager: Option<&Manager>) -> 
             Ok(())
         }
     }
-}
-
-/// The poststart hooks: the program runs, `start` has not answered yet.
-pub(super) fn after_start(entry: &Entry, record: &Record, pid: i32) -> Result<()> {
-    let hooks = &record.hooks;
-    if hooks.poststart.is_empty() {
-        return Ok(());
-    }
-    let output = Output::open_if_possible(hooks.stdout.as_deref(), hooks.stderr.as_deref());
-    let state = record.hook_state(ContainerState::Running, Some(pid));
-    let urged = entry.urged()?;
-    let stops = [Stop { fd: urged.as_fd(), why: hooks::DELETED }];
-    let on =
-        Occasion { kind: "poststart", state: &state, cwd: &record.bundle, output: &output, stops: &stops };
-    hooks::run(on, &hooks.poststart)
 }
 
 /// The link ends with execve, and with the process: only what the kernel keeps of the process tells them apart.
