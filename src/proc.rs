@@ -84,9 +84,9 @@ impl Proc {
     }
 }
 
-/// proc_pid_mountinfo(5): where the first file system of a type is mounted.
-pub fn mounted(fstype: &str) -> Option<PathBuf> {
-    mounts().ok()?.into_iter().find(|mounted| mounted.fstype == fstype).map(|mounted| mounted.at)
+/// proc_pid_mountinfo(5): where the first file system of a type is mounted; `None` if none is.
+pub fn mounted(fstype: &str) -> Result<Option<PathBuf>> {
+    Ok(mounts()?.into_iter().find(|mounted| mounted.fstype == fstype).map(|mounted| mounted.at))
 }
 
 /// The mounts that this process sees, oldest first: proc_pid_mountinfo(5).

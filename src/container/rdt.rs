@@ -36,7 +36,7 @@ impl Tree {
     }
 
     fn mounted() -> Result<Option<Self>> {
-        let Some(mounted_at) = proc::mounted("resctrl") else { return Ok(None) };
+        let Some(mounted_at) = proc::mounted("resctrl")? else { return Ok(None) };
         let root = fs::open(&mounted_at, OFlag::O_PATH | OFlag::O_DIRECTORY)?;
         Ok(Some(Self { root, mounted_at }))
     }

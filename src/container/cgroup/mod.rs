@@ -44,8 +44,10 @@ pub struct Cgroup {
 impl Tree {
     /// Finds the tree at its usual places, else in this process's mounts.
     pub fn find() -> Result<Self> {
-        let usual = USUAL.iter().find_map(|path| Self::at(Path::new(path)));
-        usual.or_else(|| proc::mounted("cgroup2").and_then(|path| Self::at(&path))).ok_or_else(|| {
+        if let Some(tree) = USUAL.iter().find_map(|path| Self::at(Path::new(path))) {
+            return Ok(tree);
+        }
+        proc::mounted("cgroup2")?.and_then(|path| Self::at(&path)).ok_or_else(|| {
             let text = "no cgroup2 file system is mounted; mount one at /sys/fs/cgroup (boot with systemd.unified_cgroup_hierarchy=1)";
             failure(Kind::Unsupported, text)
         })
