@@ -95,12 +95,13 @@ const KEEP_POLICY: u64 = 0x08;
 const KEEP_PARAMS: u64 = 0x10;
 
 fn scheduler(given: &Given) -> Result<Scheduler> {
+    let flags = given.flags().iter().flatten().fold(0, |bits, flag| bits | bit(*flag));
     let scheduler = Scheduler {
         name: given.policy().to_string(),
         policy: policy(*given.policy())?,
-        flags: given.flags().iter().flatten().fold(0, |bits, flag| bits | bit(*flag)),
+        flags,
         nice: given.nice().unwrap_or(0),
-        priority: priority(given)?,
+        priority: priority(given, flags)?,
         runtime: given.runtime().unwrap_or(0),
         deadline: given.deadline().unwrap_or(0),
         period: given.period().unwrap_or(0),
@@ -145,9 +146,8 @@ fn keeps(flags: u64) -> bool {
     flags & (KEEP_POLICY | KEEP_PARAMS) != 0
 }
 
-fn priority(given: &Given) -> Result<u32> {
+fn priority(given: &Given, flags: u64) -> Result<u32> {
     let priority = given.priority().unwrap_or(0);
-    let flags = given.flags().iter().flatten().fold(0, |bits, flag| bits | bit(*flag));
     match given.policy() {
         Policy::SchedFifo | Policy::SchedRr
             if (1..=99).contains(&priority) || (keeps(flags) && priority == 0) =>

@@ -45,7 +45,7 @@ pub fn set_scheduler(pid: Pid, attr: SchedAttr, name: &str) -> Result<(), SysErr
     check(rc).map(drop).call(|| format!("sched_setattr({name})"))
 }
 
-/// ioprio_set(2), IOPRIO_WHO_PGRP: of all processes of the group that `pid` leads.
+/// ioprio_set(2), IOPRIO_WHO_PGRP: of all processes of the process group.
 pub fn set_io_priority(group: Pid, class: u16, level: u16) -> Result<(), SysError> {
     const WHO_PGRP: c_int = 2;
     let value = c_int::from(class) << 13 | c_int::from(level);
