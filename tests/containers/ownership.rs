@@ -137,7 +137,7 @@ fn what_waits_for_start_has_no_descriptor_of_the_host() {
 }
 
 #[test]
-fn nor_has_it_where_it_can_not_leave_the_programs_file() {
+fn what_waits_in_a_copy_of_the_program_has_no_descriptor_of_the_host() {
     let case = case!();
     need!(installed("strace"), "strace is not installed");
     let b = case.script("sleep 100", |_| {});
