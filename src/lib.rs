@@ -29,20 +29,20 @@
 //! | # | phase | side | why exactly here |
 //! |--|--|--|--|
 //! | 1 | plan | host | pure: a bad configuration fails before anything exists |
-//! | 2 | sources | host | rootfs, user namespaces for id-mapped mounts, devices, namespaces to join, console socket, compiled filter: all that can fail and leaves nothing behind; and none of it is ever looked up through the container. Of bind sources, that they are there. An ordinary user can copy no mount of the host's: there init opens files and directories in phase 8, before its ids change |
+//! | 2 | sources | host | rootfs, user namespaces for id-mapped mounts, devices, namespaces to join, console and pidfd sockets, files for the output of hooks, compiled filter: all that can fail and leaves nothing of a container behind; and none of it is ever looked up through the container. Of bind sources, that they are there. An ordinary user can copy no mount of the host's: there init opens files and directories in phase 8, before its ids change |
 //! | 3 | reserve | host | mkdir of the state directory decides whose the id is, its lock orders the verbs; the record is written before the first side effect, so that a killed `create` can always be deleted |
 //! | 4 | cgroup | host | made and limited while it is empty; so is its class of service in resctrl, if it asks for one. An ordinary user to whom none is delegated, and who asked for nothing, stays in the one that he is in |
 //! | 5 | clone | host, init | one clone3 into the cgroup and the new namespaces: no unconfined moment. A helper joins and clones where a namespace takes in children only (pid), or where those to join belong to the host and the new or joined user namespace could not enter them |
 //! | 6 | leave the file | init | where others could see it: the host's program is gone from its memory and `/proc/PID/exe` (see [`sys::exe`], [`init::Departure`]). One that is alone in a new pid namespace does it first thing in phase 15, which is cheaper |
-//! | 7 | id maps | host | init has no id before; oom_score_adj and hard limits for a user namespace, too, are the host's to set. An ordinary user maps more than himself through newuidmap(1) and newgidmap(1) |
+//! | 7 | id maps | host | init has no id before; hard limits for a user namespace, too, are the host's to set. Ahead of the first question, whether there is a map or not, oom_score_adj and the class of service: nothing is started without them. An ordinary user maps more than himself through newuidmap(1) and newgidmap(1) |
 //! | 8 | namespaces | init | joins, clocks, its first ids, names, loopback, the host's network devices that are to be its own; the cgroup namespace after them, for its root is where it is made; sysctls while `/proc` is the host's; last a session and keyring of its own, and the attributes for labels are opened |
 //! | 9 | rootfs | init | propagation is cut before the first mount; each mount gets its attributes detached and is attached by descriptor; what init can't open itself the host does for root, in its turn; then devices and links; a read-only tmpfs becomes so when all is in it |
 //! | 10 | hooks | host, init | prestart, createRuntime, then createContainer: the mounts are there, the host's paths are too |
 //! | 11 | pivot | init | from here on there are no paths of the host. A terminal is opened before it, from the container's own devpts, and attached after it, when `/dev` is final |
 //! | 12 | harden | init | read-only paths, masked paths, read-only root: nothing is written to the tree any more |
-//! | 13 | ready | host | scheduler and I/O priority, which take privileges of the host and are not for hooks before the pivot; the record is completed while init goes on to the next phase; it waits for that at the end of it |
+//! | 13 | ready | init, host | what the program inherits and takes privileges that it may not have: hard limits, memory policy, personality, then by the host scheduler and I/O priority; none of it is for hooks before the pivot. The record is completed while init goes on to the next phase; it waits for that at the end of it |
 //! | 14 | identity | init | labels, for no_new_privs may forbid them; bounding set, groups, ids, capabilities (but one that phases 15 and 16 need), no_new_privs; then, as the container's user, working directory and program: `create` itself tells that one is missing. With the host's answer, the container is recorded |
-//! | 15 | gate | init | what was kept to leave the file is dropped, and the link ended: `created`, and the host writes the pid file. The next connection is `start` |
+//! | 15 | gate | init | what was kept to leave the file is dropped, and the link ended: `created`, and the host sends the pidfd and writes the pid file. The next connection is `start` |
 //! | 16 | exec | init | startContainer hooks; limits, umask, close-on-exec for all that is left, the filter (one with an agent before phase 15, for that the agent can't be reached is `create`'s error), the capability kept to load it where no_new_privs is off, execve: a list made beforehand (see [`sys::last_calls`]) |
 //!
 //! # What of the kernel is used
@@ -60,7 +60,7 @@
 //! | a cgroup2 tree, alone or beside v1 | 4.5 | error |
 //! | cgroup device programs, bpf(2) | 4.15 | error, for containers that are denied devices |
 //! | SECCOMP_FILTER_FLAG_NEW_LISTENER, pidfd_getfd(2) | 5.6 | error, for profiles with SCMP_ACT_NOTIFY |
-//! | SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV | 6.0 | error, for profiles that ask for it and have SCMP_ACT_NOTIFY |
+//! | SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV | 5.19 | error, for profiles that ask for it and have SCMP_ACT_NOTIFY |
 //! | time namespaces | 5.6 | error, for containers that ask for one |
 //! | id-mapped mounts: MOUNT_ATTR_IDMAP | 5.12, tmpfs 6.3 | error, for mounts that ask for one |
 //! | overlayfs `lowerdir+` | 6.8 | error, for lists of layers of more than 255 bytes |

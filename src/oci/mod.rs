@@ -1,5 +1,5 @@
 //! The runtime's command line: what podman, containerd, docker, buildah and CRI-O say to it, and what they
-//! expect to hear. `../shared` has the contract; runc's own flags and words are its base.
+//! expect to hear. runc's own flags and words are its base.
 
 mod cli;
 
