@@ -80,11 +80,16 @@ impl Output {
     }
 }
 
+/// A FIFO that nobody reads is ENXIO, not a wait.
 fn append(path: &Path) -> Result<OwnedFd> {
     use nix::sys::stat::Mode;
     let flags = OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_CREAT | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
     let mode = Mode::S_IRUSR | Mode::S_IWUSR | Mode::S_IRGRP | Mode::S_IROTH;
-    nix::fcntl::open(path, flags, mode).call(|| format!("open({path:?}, {flags:?})")).map_err(Into::into)
+    let file = nix::fcntl::open(path, flags | OFlag::O_NONBLOCK, mode)
+        .call(|| format!("open({path:?}, {flags:?})"))?;
+    // Hooks don't expect EAGAIN.
+    fcntl(&file, FcntlArg::F_SETFL(OFlag::O_APPEND)).call(|| "fcntl(O_APPEND)")?;
+    Ok(file)
 }
 
 /// Runs hooks one after the other and stops at the first that fails. A hook without `env` has an empty environment:
@@ -168,7 +173,7 @@ fn execution(hook: &Hook) -> Result<Execution> {
 }
 
 /// Feeds a hook its input, keeps what it says on standard error, and waits for its end, or for the deadline or a
-/// reason to stop, and kills it then, with all of its process group. A hook need not read, and may leave children
+/// reason to stop, and kills it then, with all of the process group that was made for it. A hook need not read, and may leave children
 /// that hold its standard error: neither is waited for.
 fn supervise(
     mut child: Child,
@@ -207,7 +212,9 @@ fn supervise(
             }
             None if over || ready.stop.is_some() => {
                 // Not reaped yet, it keeps its number: the group of that number is its own.
-                best_effort("kill a hook", killpg(pid, Signal::SIGKILL));
+                best_effort("kill the group of a hook", killpg(pid, Signal::SIGKILL));
+                // It may have gone to another group, which nothing may be done to.
+                best_effort("kill a hook", process::pidfd_signal(pidfd.as_fd(), libc::SIGKILL));
                 best_effort("reap a hook", child.wait());
                 return Ok((ready.stop.map_or(End::TimedOut, End::Stopped), said));
             }

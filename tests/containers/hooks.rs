@@ -386,6 +386,50 @@ fn a_hook_of_any_kind_ends_with_its_process_group() {
 }
 
 #[test]
+fn a_hook_that_has_left_its_process_group_is_killed_all_the_same() {
+    let case = case!();
+    for kind in ["createRuntime", "createContainer", "poststop"] {
+        let b = case.script("true", |config| {
+            // Into the group of whoever has started it.
+            let script = "setpgrp(0, getpgrp(getppid())) or die; sleep 100";
+            config["hooks"][kind] = json!([{ "path": "/usr/bin/perl", "args": ["perl", "-e", script], "timeout": 1 }]);
+        });
+        let done = case.run(&b);
+        assert!(done.took < Duration::from_secs(5), "{done}");
+        if kind == "poststop" {
+            done.ok();
+        } else {
+            done.fails(&[&format!("error running {kind} hook #0:"), "timeout of 1 s"]);
+        }
+        nothing_is_left(&case, kind);
+    }
+}
+
+#[test]
+fn output_to_a_fifo_that_nobody_reads_is_an_error_and_no_wait() {
+    let case = case!();
+    let fifo = case.path("fifo");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let bundle = |kind: &str| {
+        case.script("true", |config| {
+            config["annotations"] = json!({ "run.oci.hooks.stdout": fifo });
+            hook(config, kind, "echo said");
+        })
+    };
+    let done = case.create(&bundle("createRuntime")).fails(&["standard output of hooks", "fifo", "ENXIO"]);
+    assert!(done.took < Duration::from_secs(5), "{done}");
+    nothing_is_left(&case, "by a FIFO that nobody reads");
+
+    // Its reader gone by the end: the container is deleted all the same.
+    let reader = std::fs::File::options().read(true).write(true).open(&fifo).unwrap();
+    let b = bundle("poststop");
+    case.create(&b).ok();
+    drop(reader);
+    let done = case.call(["delete", "-f", &b.id]).finish().ok();
+    assert!(done.took < Duration::from_secs(5), "{done}");
+}
+
+#[test]
 fn a_container_hook_that_does_not_end_is_killed_too() {
     let case = case!();
     for kind in ["createContainer", "startContainer"] {
