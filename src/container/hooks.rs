@@ -22,9 +22,6 @@ const QUOTE: usize = 4096;
 /// How long a hook that has ended may leave its standard error open to others before it is not waited for.
 const GRACE: Duration = Duration::from_millis(100);
 
-/// Why: [`super::store::Entry::urged`].
-pub const DELETED: &str = "for somebody deletes the container by force";
-
 /// What all hooks of a kind have in common.
 #[derive(Clone, Copy, Debug)]
 pub struct Occasion<'a> {
@@ -47,6 +44,13 @@ pub struct Stop<'a> {
     pub fd: BorrowedFd<'a>,
     /// What to say then.
     pub why: &'static str,
+}
+
+impl<'a> Stop<'a> {
+    /// [`super::store::Entry::urged`].
+    pub fn if_deleted(urged: Option<&'a OwnedFd>) -> Option<Self> {
+        urged.map(|fd| Self { fd: fd.as_fd(), why: "for somebody deletes the container by force" })
+    }
 }
 
 /// Files that hooks write to. Without them standard output is the runtime's, and standard error is kept to be

@@ -1,9 +1,7 @@
 //! Hooks that run after `create`, on the host's side, by what is recorded of them: runtime.md, "Lifecycle", steps 9
 //! and 13.
 
-use std::os::fd::AsFd;
-
-use super::hooks::{DELETED, Occasion, Output, Stop, run, run_all};
+use super::hooks::{Occasion, Output, Stop, run, run_all};
 use super::store::Entry;
 use crate::error::Result;
 use crate::spec::oci::{ContainerState, Hook};
@@ -40,7 +38,7 @@ fn supervised(
     let later = &record.hooks;
     let output = Output::open_if_possible(later.stdout.as_deref(), later.stderr.as_deref());
     let state = record.hook_state(status, pid);
-    let urged = entry.urged()?;
-    let stops = [Stop { fd: urged.as_fd(), why: DELETED }];
-    run(Occasion { kind, state: &state, cwd: &record.bundle, output: &output, stops: &stops })
+    let urged = entry.urged();
+    let stop = Stop::if_deleted(urged.as_ref());
+    run(Occasion { kind, state: &state, cwd: &record.bundle, output: &output, stops: stop.as_slice() })
 }

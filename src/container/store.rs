@@ -230,8 +230,16 @@ impl Entry {
     }
 
     /// Becomes readable when a `delete --force` asks the holder of the lock to hurry; inotify(7). To be asked for
-    /// while nothing is written here.
-    pub fn urged(&self) -> Result<OwnedFd> {
+    /// while nothing is written here. `None`, with a warning, where the user has no instance of inotify left
+    /// (fs.inotify.max_user_instances): a container can be made and deleted all the same.
+    pub fn urged(&self) -> Option<OwnedFd> {
+        let watch = self.watch().inspect_err(|error| {
+            crate::log::warn(format_args!("hooks that hang will not end with delete --force: {error:#}"));
+        });
+        watch.ok()
+    }
+
+    fn watch(&self) -> Result<OwnedFd> {
         let inotify =
             Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).call(|| "inotify_init1()")?;
         let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&self.dir()));

@@ -1,6 +1,6 @@
 //! Runs in: host. What there is of a container that is being made, and its undoing if it comes to nothing.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
 use nix::unistd::Pid;
 
@@ -126,12 +126,12 @@ impl<'a> Made<'a> {
         let state = self.record.hook_state(ContainerState::Creating, Some(pid.as_raw()));
         // A hook without a timeout may hang; who asks this process to end, or deletes the container, does not.
         let signals = Signals::that_ask_to_end()?;
-        let urged = self.entry()?.urged()?;
-        let stops = [
-            Stop { fd: urged.as_fd(), why: hooks::DELETED },
+        let urged = self.entry()?.urged();
+        let mut stops = vec![
             Stop { fd: signals.fd(), why: "for a signal asks this command to end" },
             Stop { fd: init.pidfd()?, why: "for init has ended" },
         ];
+        stops.splice(..0, Stop::if_deleted(urged.as_ref()));
         let (cwd, output) = (&self.record.bundle, self.hook_output);
         let on = |kind| Occasion { kind, state: &state, cwd, output, stops: &stops };
         let ran = hooks::run(on("prestart"), &plan.hooks.prestart)

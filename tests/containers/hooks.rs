@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::support::bundle::{Bundle, add_mount, set_namespace};
-use crate::support::{Case, case, eventually, is_there, nothing_is_left, read};
+use crate::support::{Case, case, eventually, installed, is_there, need, nothing_is_left, read};
 
 const KINDS: [&str; 6] =
     ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
@@ -392,7 +392,8 @@ fn a_hook_that_has_left_its_process_group_is_killed_all_the_same() {
         let b = case.script("true", |config| {
             // Into the group of whoever has started it.
             let script = "setpgrp(0, getpgrp(getppid())) or die; sleep 100";
-            config["hooks"][kind] = json!([{ "path": "/usr/bin/perl", "args": ["perl", "-e", script], "timeout": 1 }]);
+            config["hooks"][kind] =
+                json!([{ "path": "/usr/bin/perl", "args": ["perl", "-e", script], "timeout": 1 }]);
         });
         let done = case.run(&b);
         assert!(done.took < Duration::from_secs(5), "{done}");
@@ -403,6 +404,30 @@ fn a_hook_that_has_left_its_process_group_is_killed_all_the_same() {
         }
         nothing_is_left(&case, kind);
     }
+}
+
+#[test]
+fn hooks_run_where_no_inotify_instance_is_left() {
+    let case = case!();
+    need!(installed("strace"), "strace is not installed");
+    let log = case.path("log");
+    let b = case.script("sleep 100", |config| {
+        for kind in ["createRuntime", "poststart", "poststop"] {
+            hook(config, kind, &format!("echo {kind} >>{}", log.display()));
+        }
+    });
+    let without = |args: &[&str]| {
+        let trace = case.path("trace");
+        let inject = "inject=inotify_init1:error=EMFILE";
+        let line =
+            ["strace", "-D", "-qq", "-e", "trace=inotify_init1", "-e", inject, "-o", trace.to_str().unwrap()];
+        case.call_through(&line, args).finish().ok();
+        assert!(read(&trace).contains("INJECTED"), "{args:?}");
+    };
+    without(&["create", "-b", b.path(), &b.id]);
+    without(&["start", &b.id]);
+    without(&["delete", "-f", &b.id]);
+    assert_eq!(read(log), "createRuntime\npoststart\npoststop\n");
 }
 
 #[test]
