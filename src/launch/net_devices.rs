@@ -46,8 +46,8 @@ pub(super) struct NetDevices {
 #[derive(Debug)]
 struct Moved {
     before: Before,
-    /// Its index in the container.
-    index: u32,
+    /// Its index in the container; `None` while it is on its way there.
+    index: Option<u32>,
 }
 
 /// A device as it was on the host.
@@ -55,11 +55,20 @@ struct Moved {
 struct Before {
     name: String,
     index: u32,
+    /// The index of the bridge or bond that it is a port of.
+    master: Option<u32>,
     up: bool,
     /// In the order in which they make the list that the kernel has now.
     addresses: Vec<Object>,
     /// Those that were added, not the kernel's own.
     routes: Vec<Object>,
+}
+
+impl Before {
+    /// Its name between the two.
+    fn interim(&self) -> String {
+        format!("mdo{}", self.index)
+    }
 }
 
 impl NetDevices {
@@ -89,15 +98,20 @@ impl NetDevices {
     fn give_one(&mut self, device: &NetDevice, before: Before, to: &OwnedFd) -> Result<()> {
         // First by a name that nobody else has, by which it is found again: the final one may be the kernel's choice,
         // and the index may be another device's there.
-        let interim = format!("mdo{}", before.index);
+        let interim = before.interim();
         if link(&self.container, &interim)?.is_some() {
             return Err(failure(Kind::Exists, format!("{interim:?} is there already")));
         }
         let permanent: Vec<Object> = before.addresses.iter().filter(|a| is_lasting(a)).cloned().collect();
         let old_name = before.name.clone();
-        self.host.set(moving(before.index, to, &interim))?;
+        let request = moving(before.index, to, &interim);
+        // A request whose answer is lost may have been granted.
+        self.moved.push(Moved { before, index: None });
+        self.host.set(request)?;
         let index = index_of(&self.container, &interim)?;
-        self.moved.push(Moved { before, index });
+        if let Some(moved) = self.moved.last_mut() {
+            moved.index = Some(index);
+        }
         self.container.set(by_index(index).with_name(libc::IFLA_IFNAME, &device.to))?;
         let name = name_of(&self.container, index)?;
         for address in &permanent {
@@ -109,7 +123,13 @@ impl NetDevices {
 
     fn take_back(&self, moved: &Moved) -> Result<()> {
         let before = &moved.before;
-        self.container.set(moving(moved.index, &self.host_namespace, &before.name))?;
+        let there = match moved.index {
+            None => link(&self.container, &before.interim())?.map(|link| link.field(INDEX)),
+            index => index,
+        };
+        // It never went.
+        let Some(there) = there else { return Ok(()) };
+        self.container.set(moving(there, &self.host_namespace, &before.name))?;
         let index = index_of(&self.host, &before.name)?;
         let again = |added: Result<()>| match added {
             // The kernel's own, such as an IPv6 address of the link.
@@ -119,6 +139,10 @@ impl NetDevices {
         for address in &before.addresses {
             let address = for_device(address, index, &before.name, &before.name);
             best_effort("restore an address", again(self.host.add(address)));
+        }
+        if let Some(master) = before.master {
+            let port = by_index(index).with(libc::IFLA_MASTER, master.to_ne_bytes());
+            best_effort("restore its bridge", self.host.set(port));
         }
         if before.up {
             self.host.set(up(index))?;
@@ -202,7 +226,8 @@ fn look(host: &Socket, container: &Socket, device: &NetDevice) -> Result<Before>
     routes.sort_by_key(|route| route.get(libc::RTA_GATEWAY).is_some());
     // A name that is only one of its alternative names does not come back by itself.
     let name = there.name(libc::IFLA_IFNAME).unwrap_or_else(|| device.from.clone());
-    Ok(Before { name, index, up: there.field(FLAGS) & UP != 0, addresses, routes })
+    let (master, up) = (there.number(libc::IFLA_MASTER), there.field(FLAGS) & UP != 0);
+    Ok(Before { name, index, master, up, addresses, routes })
 }
 
 fn is_ipv6(object: &Object) -> bool {

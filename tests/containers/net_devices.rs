@@ -244,6 +244,56 @@ fn a_failed_create_gives_everything_back() {
 }
 
 #[test]
+fn a_port_of_a_bridge_is_one_again() {
+    let case = case!();
+    need!(installed("ip"), "ip is not installed");
+    let net = Net::new(&case);
+    make_device(&net, "port");
+    net.ip("link add br0 type bridge");
+    net.ip("link set port master br0");
+    let b = case.bundle(|config| {
+        set_devices(config, json!({ "port": {} }));
+        config["process"]["args"] = json!(["/no/such"]);
+    });
+    net.create(&case, &b).fails(&["/no/such"]);
+    assert!(net.ip("-o link show port").contains("master br0"));
+}
+
+#[test]
+fn a_device_comes_back_whatever_fails_on_its_way() {
+    let case = case!();
+    need!(installed("ip"), "ip is not installed");
+    need!(installed("strace"), "strace is not installed");
+    let net = Net::new(&case);
+    make_device(&net, "way");
+    let before = net.all_of("way");
+    let b = case.bundle(|config| set_devices(config, json!({ "way": { "name": "lan" } })));
+    let nsenter = format!("--net={}", net.path());
+    let mut failed = 0;
+    for call in ["sendto", "recvfrom"] {
+        for k in 1..40 {
+            let log = case.path("trace");
+            let (trace, inject) = (format!("trace={call}"), format!("inject={call}:error=ENOBUFS:when={k}"));
+            // The host's side alone.
+            let strace = ["strace", "-D", "-qq", "-e", &trace, "-e", &inject, "-o", log.to_str().unwrap()];
+            let line: Vec<&str> = ["nsenter", &nsenter].into_iter().chain(strace).collect();
+            let create = case.call_through(&line, ["create", "-b", b.path(), &b.id]).finish();
+            if create.code() == 0 {
+                assert!(!read(&log).contains("INJECTED"), "{inject}: {create}");
+                case.delete(&b.id);
+                // What a container is given ends with it.
+                eventually("the device is gone", || !net.ip("-o link show").contains("way.p"));
+                make_device(&net, "way");
+                break;
+            }
+            failed += 1;
+            eventually(&inject, || net.all_of("way") == before);
+        }
+    }
+    assert!(failed > 10, "only {failed} calls failed");
+}
+
+#[test]
 fn a_device_that_can_not_be_moved_is_an_error_and_changes_nothing() {
     let case = case!();
     need!(installed("ip"), "ip is not installed");
