@@ -63,7 +63,7 @@ pub fn parse(content: &[u8]) -> Result<Spec> {
 
 /// What the parser passes over. It skips unknown properties however deep they are, and no configuration needs to be
 /// that deep. And in maps, such as annotations, the last of several values would hold: config.md has names that are
-/// unique (glossary.md, "JSON"). Names are compared as they are written: the same one written with escapes is missed.
+/// unique (glossary.md, "JSON").
 fn check_form(content: &[u8]) -> Result<()> {
     const DEEPEST: usize = 128;
     // The names of all objects that are open, and where each object's begin.
@@ -107,15 +107,27 @@ fn string_length(text: &[u8]) -> usize {
     text.iter().position(is_end).unwrap_or(text.len())
 }
 
+/// Escapes are rare in names: only where there are some, the names are read as the parser does.
 fn check_unique(names: &mut [&[u8]]) -> Result<()> {
     names.sort_unstable();
-    match names.windows(2).find(|pair| pair[0] == pair[1]) {
-        Some(pair) => Err(invalid(format!(
-            "the name {:?} is there twice in one object",
-            String::from_utf8_lossy(pair[0])
-        ))),
-        None => Ok(()),
-    }
+    let twice = match names.iter().any(|name| name.contains(&b'\\')) {
+        true => {
+            let mut names: Vec<String> = names.iter().map(|name| unescaped(name)).collect();
+            names.sort_unstable();
+            names.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0].clone())
+        }
+        false => names
+            .windows(2)
+            .find(|pair| pair[0] == pair[1])
+            .map(|pair| String::from_utf8_lossy(pair[0]).into_owned()),
+    };
+    twice.map_or(Ok(()), |name| Err(invalid(format!("the name {name:?} is there twice in one object"))))
+}
+
+/// One that is no string of JSON stays as it is: the parser refuses it.
+fn unescaped(name: &[u8]) -> String {
+    let string = [b"\"", name, b"\""].concat();
+    serde_json::from_slice(&string).unwrap_or_else(|_| String::from_utf8_lossy(name).into_owned())
 }
 
 /// The way to an error: says which property is wrong, unless there is nothing wrong but what [`mend`] knows.
@@ -171,6 +183,8 @@ mod tests {
             r#""x":1,"x":1"#,
             r#""ociVersion":"1.0.0""#,
             r#""x":{"a\"b":1,"a\"b" : 1}"#,
+            r#""linux":{"sysctl":{"net.a":"1","b":"2","net\u002ea":"1"}}"#,
+            r#""annotations":{"\u0061":"1","b":"2","a":"3"}"#,
         ] {
             let error = parse(format!(r#"{{"ociVersion":"1.0.0",{twice}}}"#).as_bytes()).unwrap_err();
             assert!(format!("{error:#}").contains("twice"), "{twice}: {error:#}");
@@ -180,6 +194,7 @@ mod tests {
             r#""x":[{"y":1},{"y":1}],"y":{"x":{"x":1}}"#,
             r#""x":"y\\","y":["x","x","ociVersion"]"#,
             r#""annotations":{"a":"\"x\":1,\"x\":2"}"#,
+            r#""annotations":{"a\\u0061":"1","aa":"2","\u0061":"3"}"#,
         ] {
             assert!(parse(format!(r#"{{"ociVersion":"1.0.0",{once}}}"#).as_bytes()).is_ok(), "{once}");
         }
