@@ -207,6 +207,24 @@ fn the_listener_is_closed_in_the_container() {
 }
 
 #[test]
+fn an_agent_that_has_gone_is_an_error_of_start_and_no_wait() {
+    let case = case!();
+    let listener = UnixListener::bind(socket(&case)).unwrap();
+    let serve = move || listener.incoming().for_each(|connection| drop(receive(connection.unwrap())));
+    std::thread::Builder::new().spawn(serve).unwrap();
+    for hooks in [json!({}), json!({ "startContainer": [{ "path": "/bin/true" }] })] {
+        let b = case.script("true", |config| {
+            config["hooks"] = hooks.clone();
+            leave(config, &["execve"], &socket(&case));
+        });
+        case.create(&b).ok();
+        let start = case.call(["start", &b.id]).finish().fails(&["unction not implemented"]);
+        assert!(start.took < Duration::from_secs(5), "{start}");
+        case.delete(&b.id);
+    }
+}
+
+#[test]
 fn a_path_longer_than_a_sockets_and_a_relative_one_are_reached() {
     let case = case!();
     let dir = case.subdir(&format!("{0}/{0}/{0}", "d".repeat(60)));
