@@ -5,6 +5,7 @@ pub mod features;
 mod mend;
 mod pointer;
 pub mod record;
+mod required;
 
 use std::path::{Path, PathBuf};
 
@@ -52,23 +53,26 @@ pub fn load(bundle: &Path, config: Option<&Path>) -> Result<Bundle> {
 /// Parses a configuration. Unknown properties are ignored, unknown values of known ones are errors,
 /// but for capabilities: config.md says to warn (since 1.1).
 pub fn parse(content: &[u8]) -> Result<Spec> {
-    check_form(content)?;
+    let lack = check_form(content)?;
     let spec = match serde_json::from_slice(content) {
         Ok(spec) => spec,
         Err(error) => parse_again(content, &error)?,
     };
     check_version(&spec)?;
-    Ok(spec)
+    lack.map_or(Ok(spec), |lack| Err(invalid(lack)))
 }
 
 /// What the parser passes over. It skips unknown properties however deep they are, and no configuration needs to be
 /// that deep. And in maps, such as annotations, the last of several values would hold: config.md has names that are
 /// unique (glossary.md, "JSON").
-fn check_form(content: &[u8]) -> Result<()> {
+///
+/// Returned is the first thing that is [`required`] and missing, which counts only if the parser has nothing to say.
+fn check_form(content: &[u8]) -> Result<Option<String>> {
     const DEEPEST: usize = 128;
-    // The names of all objects that are open, and where each object's begin.
-    let (mut names, mut begins) = (Vec::<&[u8]>::new(), Vec::<usize>::new());
+    // The names of all objects that are open; of each object and array where its names and its text begin.
+    let (mut names, mut open) = (Vec::<&[u8]>::new(), Vec::<(usize, usize)>::new());
     let mut last_string = None;
+    let mut lack = None;
     let mut at = 0;
     while let Some(byte) = content.get(at) {
         at += 1;
@@ -80,20 +84,33 @@ fn check_form(content: &[u8]) -> Result<()> {
                 continue;
             }
             b':' => names.extend(last_string),
-            b'{' | b'[' if begins.len() == DEEPEST => {
+            b'{' | b'[' if open.len() == DEEPEST => {
                 return Err(invalid(format!("nested more than {DEEPEST} deep")));
             }
-            b'{' | b'[' => begins.push(names.len()),
+            b'{' | b'[' => open.push((names.len(), at - 1)),
             b'}' | b']' => {
-                let begin = begins.pop().unwrap_or(0);
-                check_unique(&mut names[begin..])?;
-                names.truncate(begin);
+                let (first, begin) = open.pop().unwrap_or((0, 0));
+                check_unique(&mut names[first..])?;
+                if let (b'}', None, Some(key)) = (byte, &lack, names[..first].last()) {
+                    let keys = || keys(&open, &names[..first]);
+                    let (text, names) = (&content[..at], &names[first..]);
+                    lack = required::check(&required::Ended { text, begin, keys: &keys, key, names });
+                }
+                names.truncate(first);
             }
             _ => continue,
         }
         last_string = None;
     }
-    Ok(())
+    Ok(lack)
+}
+
+/// The names that lead to an object: of all that are open, `names` has the last one before each of them, and what is
+/// in an array has the array's.
+fn keys<'a>(open: &[(usize, usize)], names: &[&'a [u8]]) -> Vec<&'a [u8]> {
+    let mut places: Vec<usize> = open.iter().map(|(first, _)| *first).chain([names.len()]).collect();
+    places.dedup();
+    places.iter().filter_map(|place| names.get(place.checked_sub(1)?).copied()).collect()
 }
 
 /// Up to the closing quote, or to the end.

@@ -6,7 +6,12 @@ pub(super) fn at(text: &[u8], line: usize, column: usize) -> String {
     let start: usize =
         text.split_inclusive(|b| *b == b'\n').take(line.saturating_sub(1)).map(<[u8]>::len).sum();
     let end = start.saturating_add(column).min(text.len());
-    Walk::default().through(&text[..end])
+    after(&text[..end])
+}
+
+/// The same for the place at which a text has been cut off.
+pub(super) fn after(text: &[u8]) -> String {
+    Walk::default().through(text)
 }
 
 /// One object or array that the place is in.

@@ -368,6 +368,28 @@ fn what_would_change_the_host_is_refused() {
 }
 
 #[test]
+fn what_is_required_is_not_filled_in() {
+    // A mapping without its host's id would be one to root, a rule that says nothing one that denies.
+    let case = case!();
+    let mapping = json!({ "containerID": 0, "hostID": 100_000, "size": 10 });
+    for missing in ["containerID", "hostID", "size"] {
+        bad(&case, &["/linux/gidMappings/0: missing field", missing], |c| {
+            set_namespace(c, "user", Some(json!({ "type": "user" })));
+            c["linux"]["uidMappings"] = json!([mapping]);
+            c["linux"]["gidMappings"] = json!([mapping]);
+            c["linux"]["gidMappings"][0].as_object_mut().unwrap().remove(missing);
+        });
+    }
+    bad(&case, &["/linux/resources/devices/1: missing field `allow`"], |c| {
+        c["linux"]["resources"] =
+            json!({ "devices": [{ "allow": false }, { "type": "c", "access": "rwm" }] });
+    });
+    bad(&case, &["/process/ioPriority: missing field `class`"], |c| {
+        c["process"]["ioPriority"] = json!({ "priority": 1 });
+    });
+}
+
+#[test]
 fn a_cgroups_path_that_leads_elsewhere_is_refused() {
     // GHSA-5g49-rx9x-qfc6 and T-G1.
     let case = case!();
