@@ -65,8 +65,8 @@ impl CgroupPlan {
 pub struct Write {
     /// The property, for messages.
     pub property: &'static str,
-    /// The controller that has the file.
-    pub controller: String,
+    /// The controller that has the file; `None` for those that every cgroup has.
+    pub controller: Option<String>,
     /// Such as `memory.max`.
     pub file: String,
     /// What is written.
@@ -146,7 +146,7 @@ fn writes(resources: &LinuxResources) -> Result<Vec<Write>> {
 }
 
 fn write(property: &'static str, file: &str, value: impl Into<String>) -> Write {
-    let controller = file.split('.').next().unwrap_or_default().to_owned();
+    let controller = file.split('.').next().filter(|name| *name != "cgroup").map(str::to_owned);
     Write { property, controller, file: file.to_owned(), value: value.into() }
 }
 
@@ -272,13 +272,23 @@ fn weight(shares: u64) -> u64 {
 
 /// config-linux.md, "Unified": a file of the cgroup, by its own name.
 fn unified(file: &str, value: &str) -> Result<Write> {
+    /// Who is in the cgroup, what it hands down, and whether it runs.
+    const RUNTIMES: [&str; 6] = ["procs", "threads", "subtree_control", "type", "freeze", "kill"];
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
     let is_file =
         file.contains('.') && !file.starts_with('.') && !file.contains("..") && file.bytes().all(plain);
-    if !is_file || file.starts_with("cgroup.") {
-        return Err(invalid(format!("linux.resources.unified: {file:?} is not a file of a controller")));
+    match file.strip_prefix("cgroup.") {
+        _ if !is_file => {
+            Err(invalid(format!("linux.resources.unified: {file:?} is not the name of a cgroup's file")))
+        }
+        Some(name) if RUNTIMES.contains(&name) => {
+            Err(invalid(format!("linux.resources.unified: {file} is the runtime's own business")))
+        }
+        _ if value.contains('\0') => {
+            Err(invalid(format!("linux.resources.unified: the value of {file} has a NUL byte")))
+        }
+        _ => Ok(write("unified", file, value)),
     }
-    Ok(write("unified", file, value))
 }
 
 #[cfg(test)]
@@ -325,6 +335,24 @@ mod tests {
         assert!(writes(r#"{"blockIO":{"weight":10}}"#).unwrap_err().contains("controller io"));
         assert!(writes(r#"{"memory":{"swappiness":10}}"#).unwrap_err().contains("memory.swappiness"));
         assert!(writes(r#"{"unified":{"../x":"1"}}"#).is_err());
-        assert!(writes(r#"{"unified":{"cgroup.procs":"1"}}"#).is_err());
+        assert!(
+            writes(r#"{"unified":{"pids.max":"1\u0000"}}"#).unwrap_err().contains("pids.max has a NUL byte")
+        );
+    }
+
+    #[test]
+    fn a_file_that_every_cgroup_has_is_written_unless_it_is_the_runtimes() {
+        for file in ["cgroup.max.depth", "cgroup.max.descendants", "cgroup.pressure", "cgroup.novel"] {
+            let written = super::unified(file, "1").unwrap();
+            assert_eq!((written.controller, written.file.as_str()), (None, file));
+        }
+        assert_eq!(super::unified("novel.max", "1").unwrap().controller.as_deref(), Some("novel"));
+        for file in ["procs", "threads", "subtree_control", "type", "freeze", "kill"] {
+            let error = writes(&format!(r#"{{"unified":{{"cgroup.{file}":"1"}}}}"#)).unwrap_err();
+            assert_eq!(
+                error,
+                format!("linux.resources.unified: cgroup.{file} is the runtime's own business")
+            );
+        }
     }
 }

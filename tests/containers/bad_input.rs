@@ -401,6 +401,12 @@ fn a_cgroups_path_that_leads_elsewhere_is_refused() {
     bad(&case, &["linux.resources", "cgroup.procs"], |c| {
         c["linux"]["resources"] = json!({ "unified": { "cgroup.procs": "1" } });
     });
+    bad(&case, &["linux.resources.unified: cgroup.freeze is the runtime's own business"], |c| {
+        c["linux"]["resources"] = json!({ "unified": { "cgroup.freeze": "1" } });
+    });
+    bad(&case, &["linux.resources.unified: openat2(\"cgroup.novel\")", "ENOENT"], |c| {
+        c["linux"]["resources"] = json!({ "unified": { "cgroup.novel": "1" } });
+    });
     bad(&case, &["linux.resources", "unified"], |c| {
         c["linux"]["resources"] = json!({ "unified": { "../memory.max": "1" } });
     });

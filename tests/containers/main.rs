@@ -11,6 +11,7 @@ mod attributes;
 mod bad_input;
 #[cfg(test)]
 mod callers;
+mod cgroups;
 #[cfg(test)]
 mod concurrency;
 #[cfg(test)]

@@ -12,7 +12,7 @@ use crate::sys::{Call, Errno, bpf};
 /// Enables the controllers that the limits need, writes the limits, attaches the device program.
 pub(super) fn apply(tree: &Tree, cgroup: &Cgroup, plan: &CgroupPlan) -> Result<()> {
     let limited = plan.writes.iter().filter(|write| !write.is_no_limit());
-    let controllers: BTreeSet<&str> = limited.map(|write| write.controller.as_str()).collect();
+    let controllers: BTreeSet<&str> = limited.filter_map(|write| write.controller.as_deref()).collect();
     if !controllers.is_empty() {
         enable(tree, &plan.path, &controllers)?;
     }
@@ -28,7 +28,10 @@ pub(super) fn apply(tree: &Tree, cgroup: &Cgroup, plan: &CgroupPlan) -> Result<(
 }
 
 fn write(cgroup: &Cgroup, limit: &Write) -> Result<()> {
-    let what = || format!("linux.resources.{}: controller {}", limit.property, limit.controller);
+    let what = || {
+        let controller = limit.controller.iter().map(|name| format!(": controller {name}"));
+        format!("linux.resources.{}{}", limit.property, controller.collect::<String>())
+    };
     match cgroup.write(&limit.file, &limit.value) {
         // Where there is no controller there is no limit, either.
         Err(error) if error.errno == Errno::ENOENT && limit.is_no_limit() => Ok(()),
