@@ -2,6 +2,8 @@
 //! cgroup-v2.rst. What has no file there, or none yet here, is refused by name: a limit that is asked
 //! for is never silently left out.
 
+mod hugetlb;
+
 use std::path::{Component, Path, PathBuf};
 
 use super::{Authority, Rootless};
@@ -71,6 +73,17 @@ pub struct Write {
     pub file: String,
     /// What is written.
     pub value: String,
+    /// What it means that the kernel has no such file.
+    pub absence: Absence,
+}
+
+/// What it means that the kernel has no such file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Absence {
+    /// What was asked for can't be done.
+    Error,
+    /// Another file does it alone.
+    Fine,
 }
 
 impl Write {
@@ -138,6 +151,7 @@ fn writes(resources: &LinuxResources) -> Result<Vec<Write>> {
     if let Some(cpu) = resources.cpu() {
         cpu_writes(cpu, &mut writes)?;
     }
+    writes.extend(hugetlb::writes(resources.hugepage_limits().as_deref().unwrap_or_default())?);
     for (file, value) in resources.unified().iter().flatten() {
         writes.push(unified(file, value)?);
     }
@@ -147,7 +161,7 @@ fn writes(resources: &LinuxResources) -> Result<Vec<Write>> {
 
 fn write(property: &'static str, file: &str, value: impl Into<String>) -> Write {
     let controller = file.split('.').next().filter(|name| *name != "cgroup").map(str::to_owned);
-    Write { property, controller, file: file.to_owned(), value: value.into() }
+    Write { property, controller, file: file.to_owned(), value: value.into(), absence: Absence::Error }
 }
 
 fn limit(value: i64) -> String {
@@ -173,10 +187,6 @@ fn refuse_what_is_not_there_yet(resources: &LinuxResources) -> Result<()> {
     });
     let later = [
         ("linux.resources.blockIO: controller io is not supported yet", block_io),
-        (
-            "linux.resources.hugepageLimits: controller hugetlb is not supported yet",
-            resources.hugepage_limits().as_ref().is_some_and(|l| !l.is_empty()),
-        ),
         (
             "linux.resources.rdma: controller rdma is not supported yet",
             resources.rdma().as_ref().is_some_and(|r| !r.is_empty()),

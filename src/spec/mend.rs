@@ -13,7 +13,8 @@ pub(super) fn mend(config: &mut Value) -> bool {
     }
     let flags = name_scheduler_flags(config);
     let affinity = drop_empty_affinity(config);
-    !dropped.is_empty() || flags || affinity
+    let pages = bound_huge_pages(config);
+    !dropped.is_empty() || flags || affinity || pages
 }
 
 /// config.md: what can't be mapped to the kernel is a warning.
@@ -62,6 +63,14 @@ fn drop_empty_affinity(config: &mut Value) -> bool {
     affinity.len() < before
 }
 
+/// config-linux.md has a uint64 for `limit`, the model less; both are more than there can be.
+fn bound_huge_pages(config: &mut Value) -> bool {
+    let limits = config.pointer_mut("/linux/resources/hugepageLimits").and_then(Value::as_array_mut);
+    let limits = limits.into_iter().flatten().filter_map(|entry| entry.get_mut("limit"));
+    let too_much = limits.filter(|limit| limit.is_u64() && !limit.is_i64());
+    too_much.map(|limit| *limit = i64::MAX.into()).count() > 0
+}
+
 #[cfg(test)]
 mod tests {
     use crate::spec::parse;
@@ -95,5 +104,17 @@ mod tests {
         let empty = affinity(r#"{"initial":"0-1","final":""}"#).unwrap();
         assert!(empty.exec_cpu_affinity().as_ref().unwrap().cpu_affinity_final().is_none());
         assert!(affinity(r#"{"initial":"x","final":""}"#).is_err());
+    }
+
+    #[test]
+    fn more_huge_pages_than_the_model_counts_are_as_many_as_it_does() {
+        let config = |limit: &str| {
+            let entry = format!(r#"{{"pageSize":"2MB","limit":{limit}}}"#);
+            format!(r#"{{"ociVersion":"1.0.0","linux":{{"resources":{{"hugepageLimits":[{entry}]}}}}}}"#)
+        };
+        let spec = parse(config("18446744073709551615").as_bytes()).unwrap();
+        let resources = spec.linux().as_ref().unwrap().resources().as_ref().unwrap();
+        assert_eq!(resources.hugepage_limits().as_ref().unwrap()[0].limit(), i64::MAX);
+        assert!(parse(config("18446744073709551616").as_bytes()).is_err());
     }
 }

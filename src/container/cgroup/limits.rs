@@ -1,18 +1,22 @@
 //! Applying limits to a cgroup that has no process yet.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::{Cgroup, Tree};
 use crate::error::{Doing, Result, unsupported};
-use crate::plan::resources::{CgroupPlan, Write};
+use crate::plan::resources::{Absence, CgroupPlan, Write};
 use crate::sys::fs::{self, Lookup, OFlag};
 use crate::sys::{Call, Errno, bpf};
+
+/// Those that are needed, each with a property that needs it.
+type Controllers<'a> = BTreeMap<&'a str, &'static str>;
 
 /// Enables the controllers that the limits need, writes the limits, attaches the device program.
 pub(super) fn apply(tree: &Tree, cgroup: &Cgroup, plan: &CgroupPlan) -> Result<()> {
     let limited = plan.writes.iter().filter(|write| !write.is_no_limit());
-    let controllers: BTreeSet<&str> = limited.filter_map(|write| write.controller.as_deref()).collect();
+    let controllers: Controllers<'_> =
+        limited.filter_map(|write| Some((write.controller.as_deref()?, write.property))).collect();
     if !controllers.is_empty() {
         enable(tree, &plan.path, &controllers)?;
     }
@@ -35,6 +39,7 @@ fn write(cgroup: &Cgroup, limit: &Write) -> Result<()> {
     match cgroup.write(&limit.file, &limit.value) {
         // Where there is no controller there is no limit, either.
         Err(error) if error.errno == Errno::ENOENT && limit.is_no_limit() => Ok(()),
+        Err(error) if error.errno == Errno::ENOENT && limit.absence == Absence::Fine => Ok(()),
         Err(error) if error.errno == Errno::ENOENT => {
             Err(unsupported(format!("{error}; this kernel has no {}", limit.file))).doing(what)
         }
@@ -43,15 +48,15 @@ fn write(cgroup: &Cgroup, limit: &Write) -> Result<()> {
 }
 
 /// A cgroup has the controllers that all above it hand down in cgroup.subtree_control.
-fn enable(tree: &Tree, path: &Path, wanted: &BTreeSet<&str>) -> Result<()> {
+fn enable(tree: &Tree, path: &Path, wanted: &Controllers<'_>) -> Result<()> {
     let parent = path.parent().unwrap_or(Path::new(""));
     if missing(tree, parent, "cgroup.subtree_control", wanted)?.is_empty() {
         return Ok(());
     }
     let absent = missing(tree, Path::new(""), "cgroup.controllers", wanted)?;
-    if let Some(controller) = absent.first() {
+    if let Some((controller, property)) = absent.first() {
         return Err(unsupported(format!(
-            "linux.resources: controller {controller} is not in the cgroup2 tree at {:?}; \
+            "linux.resources.{property}: controller {controller} is not in the cgroup2 tree at {:?}; \
              leave the limit out, or give it to cgroup v2 (kernel parameter cgroup_no_v1={controller})",
             tree.mounted_at
         )));
@@ -59,14 +64,19 @@ fn enable(tree: &Tree, path: &Path, wanted: &BTreeSet<&str>) -> Result<()> {
     let mut from_root: Vec<&Path> = parent.ancestors().collect();
     from_root.reverse();
     for ancestor in from_root {
-        for controller in missing(tree, ancestor, "cgroup.subtree_control", wanted)? {
+        for (controller, _) in missing(tree, ancestor, "cgroup.subtree_control", wanted)? {
             hand_down(tree, ancestor, controller)?;
         }
     }
     Ok(())
 }
 
-fn missing<'a>(tree: &Tree, dir: &Path, file: &str, wanted: &BTreeSet<&'a str>) -> Result<Vec<&'a str>> {
+fn missing<'a>(
+    tree: &Tree,
+    dir: &Path,
+    file: &str,
+    wanted: &Controllers<'a>,
+) -> Result<Vec<(&'a str, &'static str)>> {
     let path = dir.join(file);
     let what = || format!("{:?}", tree.shown(&path));
     let opened = fs::openat2(&tree.root, &path, OFlag::O_RDONLY, 0, Lookup::Strict)
@@ -75,7 +85,7 @@ fn missing<'a>(tree: &Tree, dir: &Path, file: &str, wanted: &BTreeSet<&'a str>) 
     let text = fs::read_all(opened, 4096).doing(what)?;
     let text = String::from_utf8_lossy(&text).into_owned();
     let has: BTreeSet<&str> = text.split_whitespace().collect();
-    Ok(wanted.iter().copied().filter(|c| !has.contains(c)).collect())
+    Ok(wanted.iter().map(|(c, property)| (*c, *property)).filter(|(c, _)| !has.contains(c)).collect())
 }
 
 fn hand_down(tree: &Tree, dir: &Path, controller: &str) -> Result<()> {
