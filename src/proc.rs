@@ -72,6 +72,13 @@ impl Proc {
         })
     }
 
+    /// user_namespaces(7): what this process sees in the place of an id that the process of this pid has; `None` if
+    /// there is no such id in its user namespace.
+    pub fn uid_on_host(&self, pid: Pid, uid: u32) -> Result<Option<u32>> {
+        let text = self.read(&format!("{pid}/uid_map"))?;
+        Ok(mapped(&String::from_utf8_lossy(&text), uid))
+    }
+
     /// A process, its zombie included; `None` if there is none of this pid.
     pub fn process(&self, pid: Pid) -> Result<Option<(ProcessStat, Stat)>> {
         let path = format!("{pid}/stat");
@@ -115,6 +122,17 @@ fn parse_mount(line: &str) -> Option<Mounted> {
     Some(Mounted { at: at.into(), fstype: right.split(' ').next()?.to_owned() })
 }
 
+/// The lines are `inside outside count`.
+fn mapped(map: &str, id: u32) -> Option<u32> {
+    map.lines().find_map(|line| {
+        let mut numbers = line.split_ascii_whitespace().map(str::parse::<u32>);
+        let (inside, outside) = (numbers.next()?.ok()?, numbers.next()?.ok()?);
+        let count = numbers.next()?.ok()?;
+        let offset = id.checked_sub(inside).filter(|offset| *offset < count)?;
+        outside.checked_add(offset)
+    })
+}
+
 /// The file that tells of one process, and never of a later one of its pid.
 #[derive(Debug)]
 pub struct ProcessStat(OwnedFd);
@@ -156,7 +174,16 @@ fn parse_stat(stat: &str) -> Option<Stat> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Mounted, StartTime, Stat, parse_mount, parse_stat};
+    use super::{Mounted, StartTime, Stat, mapped, parse_mount, parse_stat};
+
+    #[test]
+    fn an_id_is_looked_up_in_all_ranges() {
+        let map = "         0     100000          1\n         1     300000        100\n";
+        assert_eq!(
+            [0, 1, 100, 101].map(|id| mapped(map, id)),
+            [Some(100_000), Some(300_000), Some(300_099), None]
+        );
+    }
 
     #[test]
     fn a_command_with_spaces_and_parentheses_does_not_shift_the_fields() {

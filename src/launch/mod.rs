@@ -100,6 +100,7 @@ pub fn launch(mut order: Order<'_>) -> Result<Launched> {
     };
     let (pid, pidfd) = birth::clone_init(order.plan, cgroup.as_ref(), inherited)?;
     let born = birth::Unadopted::new(pidfd);
+    cgroup.as_ref().map_or(Ok(()), |cgroup| cgroup.complete(&order.plan.cgroup, &proc, pid))?;
     leave_rootfs()?;
     let mut host = serve::Host {
         order: &mut order,

@@ -195,7 +195,9 @@ pub fn compile(bundle: &Bundle, id: &str, facts: HostFacts, wishes: Wishes) -> R
     }
     let mut plan = Plan {
         authority: facts.authority(),
-        cgroup: resources::plan(linux, id)?.may_be_denied(facts.authority(), wishes.rootless),
+        cgroup: resources::plan(linux, id)?
+            .owned_by(resources::owner::plan(spec, linux, &namespaces, facts))
+            .may_be_denied(facts.authority(), wishes.rootless),
         rootfs,
         hostname,
         domainname,

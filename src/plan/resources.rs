@@ -3,6 +3,7 @@
 //! for is never silently left out.
 
 mod hugetlb;
+pub mod owner;
 
 use std::path::{Component, Path, PathBuf};
 
@@ -23,6 +24,8 @@ pub struct CgroupPlan {
     pub chosen: Chosen,
     /// What is to happen if there is no permission to make it.
     pub if_denied: IfDenied,
+    /// Whose it becomes, if it doesn't stay the runtime's.
+    pub owner: Option<owner::Owner>,
 }
 
 /// Whose choice a cgroup's path is.
@@ -59,6 +62,11 @@ impl CgroupPlan {
         let asked_for = self.chosen == Chosen::ByConfiguration || self.first_limit().is_some();
         let if_denied = if may && !asked_for { IfDenied::Stay } else { IfDenied::Fail };
         Self { if_denied, ..self }
+    }
+
+    /// Decides whose it becomes.
+    pub(super) fn owned_by(self, owner: Option<owner::Owner>) -> Self {
+        Self { owner, ..self }
     }
 }
 
@@ -107,6 +115,7 @@ pub fn plan(linux: &Linux, id: &str) -> Result<CgroupPlan> {
             _ => Chosen::ByRuntime,
         },
         if_denied: IfDenied::Fail,
+        owner: None,
     })
 }
 

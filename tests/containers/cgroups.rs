@@ -1,8 +1,91 @@
 //! config-linux.md, "Control groups": what a container's cgroup is given.
 
-use serde_json::json;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
-use crate::support::{case, cgroup_root, is_there, need, read};
+use serde_json::{Value, json};
+
+use crate::support::bundle::{add_mount, add_user_namespace, set_namespace};
+use crate::support::{case, cgroup_root, eventually, is_there, need, read};
+
+/// Who owns a cgroup's directory, and which of its files are not root's.
+fn owners(cgroup: &Path) -> (u32, Vec<(String, u32)>) {
+    let files = std::fs::read_dir(cgroup).unwrap().map(|entry| {
+        let entry = entry.unwrap();
+        (entry.file_name().to_string_lossy().into_owned(), entry.metadata().unwrap().uid())
+    });
+    let mut given: Vec<_> = files.filter(|(_, uid)| *uid != 0).collect();
+    given.sort();
+    (std::fs::metadata(cgroup).unwrap().uid(), given)
+}
+
+/// A writable tree in a cgroup namespace of its own, for another user.
+fn delegated(config: &mut Value) {
+    set_namespace(config, "cgroup", Some(json!({ "type": "cgroup" })));
+    add_mount(config, "/sys/fs/cgroup", "cgroup", "cgroup", &["nosuid", "noexec", "nodev"]);
+    config["process"]["user"] = json!({ "uid": 7, "gid": 7 });
+}
+
+#[test]
+fn a_cgroup_that_the_container_can_write_to_is_its_users() {
+    let case = case!();
+    let script = "mkdir /sys/fs/cgroup/mine && rmdir /sys/fs/cgroup/mine && echo made; sleep 100";
+    let b = case.script(script, |config| {
+        delegated(config);
+        add_user_namespace(config, 300_000);
+    });
+    b.chown(300_000);
+    let run = case.started(&b);
+    let (dir, files) = owners(&b.cgroup);
+    let list = read("/sys/kernel/cgroup/delegate");
+    let mut expected: Vec<_> = list
+        .lines()
+        .filter(|name| is_there(b.cgroup.join(name)))
+        .map(|name| (name.to_owned(), 300_007))
+        .collect();
+    expected.sort();
+    assert!(expected.len() >= 3, "{list}");
+    assert_eq!((dir, files), (300_007, expected));
+    eventually("it has made one", || run.stdout() == "made\n");
+    // What a namespace that is joined maps the kernel knows, whatever the configuration says.
+    let path = format!("/proc/{}/ns/user", case.pid(&b.id));
+    let second = case.script("sleep 100", |config| {
+        delegated(config);
+        add_user_namespace(config, 0);
+        set_namespace(config, "user", Some(json!({ "type": "user", "path": path })));
+    });
+    second.chown(300_000);
+    case.created(&second);
+    assert_eq!(owners(&second.cgroup).0, 300_007);
+    case.delete(&second.id);
+    case.delete(&b.id);
+}
+
+#[test]
+fn a_cgroup_that_the_container_can_not_write_to_stays_the_runtimes() {
+    let case = case!();
+    let changes: [fn(&mut Value); 3] = [
+        |config| set_namespace(config, "cgroup", None),
+        |config| config["mounts"].as_array_mut().unwrap().retain(|m| m["type"] != "cgroup"),
+        |config| {
+            let mounts = config["mounts"].as_array_mut().unwrap();
+            mounts.iter_mut().filter(|m| m["type"] == "cgroup").for_each(|m| m["options"] = json!(["ro"]));
+        },
+    ];
+    for change in changes {
+        let b = case.script("sleep 100", |config| {
+            delegated(config);
+            change(config);
+        });
+        case.created(&b);
+        assert_eq!(owners(&b.cgroup), (0, vec![]), "{}", b.config());
+        case.delete(&b.id);
+    }
+    let b = case.script("sleep 100", delegated);
+    case.created(&b);
+    assert_eq!(owners(&b.cgroup).0, 7);
+    case.delete(&b.id);
+}
 
 #[test]
 fn files_that_every_cgroup_has_can_be_written() {

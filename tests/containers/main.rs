@@ -11,6 +11,7 @@ mod attributes;
 mod bad_input;
 #[cfg(test)]
 mod callers;
+#[cfg(test)]
 mod cgroups;
 #[cfg(test)]
 mod concurrency;

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use super::{Cgroup, Tree};
+use super::{Cgroup, Tree, owner};
 use crate::error::{Doing, Result, unsupported};
+use crate::plan::resources::owner::Owner;
 use crate::plan::resources::{Absence, CgroupPlan, Write};
 use crate::sys::fs::{self, Lookup, OFlag};
 use crate::sys::{Call, Errno, bpf};
@@ -12,7 +13,7 @@ use crate::sys::{Call, Errno, bpf};
 /// Those that are needed, each with a property that needs it.
 type Controllers<'a> = BTreeMap<&'a str, &'static str>;
 
-/// Enables the controllers that the limits need, writes the limits, attaches the device program.
+/// Enables the controllers that the limits need, writes the limits, attaches the device program, gives it its owner.
 pub(super) fn apply(tree: &Tree, cgroup: &Cgroup, plan: &CgroupPlan) -> Result<()> {
     let limited = plan.writes.iter().filter(|write| !write.is_no_limit());
     let controllers: Controllers<'_> =
@@ -28,7 +29,10 @@ pub(super) fn apply(tree: &Tree, cgroup: &Cgroup, plan: &CgroupPlan) -> Result<(
         bpf::attach_device_program(cgroup.dir(), std::os::fd::AsFd::as_fd(&program))
             .doing(|| "linux.resources.devices")?;
     }
-    Ok(())
+    match plan.owner {
+        Some(Owner::Host(uid)) => owner::give(cgroup, uid).doing(|| "its owner"),
+        Some(Owner::Joined(_)) | None => Ok(()),
+    }
 }
 
 fn write(cgroup: &Cgroup, limit: &Write) -> Result<()> {

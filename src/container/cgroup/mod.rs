@@ -5,6 +5,7 @@
 
 mod delegation;
 mod limits;
+mod owner;
 mod removal;
 
 use std::ffi::OsStr;
@@ -17,7 +18,8 @@ use nix::unistd::Pid;
 
 use crate::error::{Doing, Kind, Result, failure};
 use crate::plan::resources::CgroupPlan;
-use crate::proc;
+use crate::plan::resources::owner::Owner;
+use crate::proc::{self, Proc};
 use crate::spec::record::CgroupRecord;
 use crate::sys::fs::{self, Lookup, OFlag};
 use crate::sys::{Call, Errno, SysError};
@@ -173,6 +175,18 @@ impl Cgroup {
     /// Where it is, and what of it has been made.
     pub fn record(&self) -> &CgroupRecord {
         &self.record
+    }
+
+    /// What can only be done now that init is in it, and in its namespaces.
+    pub fn complete(&self, plan: &CgroupPlan, proc: &Proc, init: Pid) -> Result<()> {
+        let Some(Owner::Joined(uid)) = plan.owner else { return Ok(()) };
+        let on_host = proc.uid_on_host(init, uid)?.ok_or_else(|| {
+            failure(
+                Kind::Invalid,
+                format!("process.user.uid: {uid} is not in the user namespace that is joined"),
+            )
+        })?;
+        owner::give(self, on_host).doing(|| "the cgroup's owner")
     }
 
     /// config-linux.md, "Cgroups": one that is in use or frozen is refused.
