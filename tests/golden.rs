@@ -20,7 +20,7 @@ fn compiled(config: &Path) -> Plan {
         .unwrap_or_else(|e| panic!("{config:?}: {e:#}"))
 }
 
-/// As text. A seccomp profile stays what it is until libseccomp compiles it, and is long: its size stands for it.
+/// As text. A seccomp profile stays what it is until it is compiled, and is long: its size stands for it.
 fn text(plan: &Plan) -> String {
     let mut plan = plan.clone();
     let Some(seccomp) = plan.seccomp.take() else {

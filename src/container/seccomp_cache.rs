@@ -1,5 +1,5 @@
-//! Compiled seccomp programs, kept by what they were compiled from: libseccomp takes milliseconds for a
-//! profile that all containers of a machine share.
+//! Compiled seccomp programs, kept by what they were compiled from: all containers of a machine share a
+//! profile.
 //!
 //! The cache is a directory of the store, which belongs to whoever runs this program and to nobody
 //! else; a cache, or a file in it, that others could have written is not used. A file's name is only a hash: the
@@ -18,7 +18,7 @@ use nix::fcntl::{AtFlags, Flock, FlockArg};
 use nix::sys::stat::{FileStat, Mode, mkdirat};
 
 use super::store::{CACHE, Store};
-use crate::error::{Doing, Kind, Result, failure};
+use crate::error::{Doing, Result};
 use crate::plan::seccomp::{SeccompPlan, filter, unknown_names};
 use crate::sys::fs::{self, Lookup, OFlag};
 use crate::sys::seccomp::INSTRUCTION;
@@ -28,8 +28,8 @@ use crate::sys::{Call, Errno, SysError};
 const MOST_FILES: usize = 16;
 /// So many bytes of them, and never more than a quarter of their file system.
 const MOST_BYTES: u64 = 512 << 10;
-/// BPF_MAXINSNS.
-const MOST_INSTRUCTIONS: usize = 4096;
+/// What is made of the same profile by the same version has changed so many times.
+const FORM: u32 = 2;
 /// A profile is part of a configuration, which has a limit of its own.
 const LARGEST: u64 = 32 << 20;
 
@@ -43,7 +43,7 @@ pub fn program(store: &Store, plan: &SeccompPlan) -> Result<Vec<u8>> {
     if let Some(program) = cache.as_ref().and_then(|cache| look_up(cache, &key)) {
         return Ok(program);
     }
-    let program = compile(plan).doing(|| "linux.seccomp")?;
+    let program = filter(plan).doing(|| "linux.seccomp")?;
     if let Some(cache) = &cache {
         crate::error::best_effort("cache a seccomp program", put(cache, &key, &program));
     }
@@ -72,7 +72,8 @@ impl Key {
     fn of(plan: &SeccompPlan) -> Result<Self> {
         let version = libseccomp::ScmpVersion::current().doing(|| "libseccomp's version")?;
         let mut text =
-            format!("{} {} {version:?}\n", env!("CARGO_PKG_VERSION"), std::env::consts::ARCH).into_bytes();
+            format!("{} {FORM} {} {version:?}\n", env!("CARGO_PKG_VERSION"), std::env::consts::ARCH)
+                .into_bytes();
         // Neither flags nor agent are in the program, and an agent may be every container's own.
         let mut profile = plan.profile.clone();
         profile.set_flags(None).set_listener_path(None).set_listener_metadata(None);
@@ -215,21 +216,4 @@ fn write(cache: &Flock<OwnedFd>, to: &str, content: &[u8]) -> Result<(), SysErro
         fs::unlink(&**cache, name.as_ref())?;
     }
     renamed
-}
-
-/// The program of a profile, compiled: struct sock_filter by struct sock_filter. libseccomp exports to a
-/// descriptor.
-pub fn compile(plan: &SeccompPlan) -> Result<Vec<u8>> {
-    use nix::sys::memfd::{MFdFlags, memfd_create};
-    let file = memfd_create(c"seccomp", MFdFlags::MFD_CLOEXEC).call(|| "memfd_create()")?;
-    filter(plan)?.export_bpf(&file).doing(|| "seccomp_export_bpf")?;
-    nix::unistd::lseek(&file, 0, nix::unistd::Whence::SeekSet).call(|| "lseek()")?;
-    let program = fs::read_all(file, u64::MAX - 1)?;
-    match program.len() > MOST_INSTRUCTIONS * INSTRUCTION {
-        true => Err(failure(
-            Kind::Invalid,
-            format!("{} instructions, the kernel takes 4096", program.len() / INSTRUCTION),
-        )),
-        false => Ok(program),
-    }
 }

@@ -1,7 +1,13 @@
-//! `linux.seccomp`: config-linux.md, "Seccomp". The profile is checked here; [`filter()`] makes BPF of it.
+//! `linux.seccomp`: config-linux.md, "Seccomp". The profile is checked here; [`filter()`] makes BPF of it, and says
+//! why it does not leave that to libseccomp.
 
-mod below;
+mod bpf;
 mod filter;
+mod leaf;
+mod machine;
+mod rules;
+#[cfg(test)]
+mod tests;
 
 use std::path::PathBuf;
 

@@ -1,9 +1,8 @@
 //! A profile's program and its rules, asked the same.
 
-use minidocker_oci::container::seccomp_cache;
 use minidocker_oci::error::Result;
 use minidocker_oci::plan::seccomp;
-use minidocker_oci::spec::oci::{LinuxSeccomp, LinuxSeccompOperator, LinuxSyscall};
+use minidocker_oci::spec::oci::{LinuxSeccomp, LinuxSyscall};
 
 use crate::bpf::{Program, Question};
 use crate::generate::{Dice, value};
@@ -11,7 +10,7 @@ use crate::rules::{I386, Rules, X32, X86_64, questions};
 
 /// As for a container.
 pub(crate) fn compile(profile: &LinuxSeccomp) -> Result<Program> {
-    Ok(Program::new(&seccomp_cache::compile(&seccomp::plan(profile)?)?))
+    Ok(Program::new(&seccomp::filter(&seccomp::plan(profile)?)?))
 }
 
 /// Both, and what is interesting about them.
@@ -79,18 +78,4 @@ impl<'a> Differ<'a> {
         }
         Ok(())
     }
-}
-
-/// Where libseccomp itself may be wrong, as SECURITY.md says: a call has several rules, and one of them uses
-/// SCMP_CMP_NE, SCMP_CMP_GE or SCMP_CMP_GT and compares several arguments, or one with more than 32 bits.
-pub(crate) fn is_known_gap(profile: &LinuxSeccomp) -> bool {
-    use LinuxSeccompOperator as O;
-    let rules = || profile.syscalls().iter().flatten();
-    let is_prone = |rule: &LinuxSyscall| {
-        let args = rule.args().clone().unwrap_or_default();
-        let by_order = |op| matches!(op, O::ScmpCmpNe | O::ScmpCmpGe | O::ScmpCmpGt);
-        args.iter().any(|arg| by_order(arg.op()) && (args.len() > 1 || arg.value() >= u64::from(u32::MAX)))
-    };
-    let times = |name: &String| rules().flat_map(LinuxSyscall::names).filter(|other| *other == name).count();
-    rules().filter(|rule| is_prone(rule)).flat_map(LinuxSyscall::names).any(|name| times(name) > 1)
 }

@@ -9,7 +9,7 @@ mod rules;
 
 use std::path::{Path, PathBuf};
 
-use differ::{Differ, compile, is_known_gap};
+use differ::{Differ, compile};
 use generate::Dice;
 use minidocker_oci::spec::oci::LinuxSeccomp;
 use serde_json::{Value, json};
@@ -71,14 +71,10 @@ fn shrunk(mut profile: Value) -> Value {
 
 #[test]
 fn generated_profiles_mean_what_they_say() {
-    let (mut compiled, mut refused, mut passed_over) = (0, 0, 0);
+    let (mut compiled, mut refused) = (0, 0);
     for seed in 0..3000 {
         let mut dice = Dice::new(seed);
         let profile = generate::profile(&mut dice);
-        if is_known_gap(&parsed(&profile)) {
-            passed_over += 1;
-            continue;
-        }
         match compile(&parsed(&profile)) {
             Ok(program) => {
                 let differ = Differ::new(&parsed(&profile), &program).all(&mut dice, 3);
@@ -96,9 +92,9 @@ fn generated_profiles_mean_what_they_say() {
             }
         }
     }
-    let counts = format!("{compiled} compiled, {refused} refused, {passed_over} passed over");
+    let counts = format!("{compiled} compiled, {refused} refused");
     println!("{counts}");
-    assert!(compiled > 10 * refused && compiled > passed_over, "{counts}");
+    assert!(compiled > 10 * refused, "{counts}");
 }
 
 /// Rules for one call and few arguments, where libseccomp merges comparisons.
@@ -127,24 +123,8 @@ fn rules_that_compare_the_same_argument_mean_what_they_say() {
     }
 }
 
-/// If this fails, libseccomp does better now: SECURITY.md and `is_known_gap` are to be told.
 #[test]
-fn libseccomp_still_misses_a_rule_as_security_md_says() {
-    let profile = json!({ "defaultAction": "SCMP_ACT_LOG", "syscalls": [
-        { "names": ["mkdir"], "action": "SCMP_ACT_TRAP", "args": [{ "index": 0, "op": "SCMP_CMP_GE", "value": 141 }] },
-        { "names": ["mkdir"], "action": "SCMP_ACT_KILL_PROCESS", "args": [
-            { "index": 1, "op": "SCMP_CMP_LE", "value": 6957096247300177881u64 },
-            { "index": 0, "op": "SCMP_CMP_GE", "value": 1 },
-        ] },
-    ] });
-    let profile = parsed(&profile);
-    assert!(is_known_gap(&profile));
-    let program = compile(&profile).unwrap();
-    assert!(Differ::new(&profile, &program).all(&mut Dice::new(1), 3).is_err());
-}
-
-#[test]
-fn a_large_profile_is_a_tree_and_is_compiled_in_time() {
+fn a_large_profile_is_a_small_tree_and_is_compiled_in_time() {
     let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("bundles/podman-default/config.json");
     let config: Value = serde_json::from_str(&std::fs::read_to_string(config).unwrap()).unwrap();
     let program = compile(&parsed(&config["linux"]["seccomp"])).unwrap();
@@ -154,7 +134,7 @@ fn a_large_profile_is_a_tree_and_is_compiled_in_time() {
         program.verdict(&question).unwrap().1
     };
     let most = (0..460).map(steps).max().unwrap();
-    assert!(most < 48 && program.len() > 300, "{most} steps of {}", program.len());
+    assert!(most < 24 && program.len() < 400, "{most} steps of {}", program.len());
 
     // As many instructions as rules, and the time for each grows with their number.
     let rule = |n: u64| {

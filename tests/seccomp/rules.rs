@@ -132,22 +132,13 @@ impl Rules {
             return [KILL].into();
         }
         let of_call = self.by_call.get(&(machine, question.number)).map(Vec::as_slice).unwrap_or_default();
-        // Unspecified: where words have 32 bits the lower halves are compared. Then a value that has more has no
-        // meaning: libseccomp takes its lower half, but where we replace LT and LE they are taken as they are.
+        // Unspecified: where words have 32 bits the lower halves are compared, of the value too.
         let width = if machine == "x86-64" { u64::MAX } else { 0xffff_ffff };
-        let mut all = BTreeSet::new();
-        for width_below in [width, u64::MAX] {
-            let holds = |arg: &LinuxSeccompArg| {
-                let is_below =
-                    matches!(arg.op(), LinuxSeccompOperator::ScmpCmpLt | LinuxSeccompOperator::ScmpCmpLe);
-                let value = arg.value() & if is_below { width_below } else { width };
-                holds(arg, question.args[arg.index()] & width, value)
-            };
-            let matching = of_call.iter().filter(|rule| rule.args.iter().all(holds));
-            let verdicts: BTreeSet<u32> = matching.map(|rule| rule.verdict).collect();
-            all.extend(if verdicts.is_empty() { [self.default].into() } else { verdicts });
-        }
-        all
+        let holds =
+            |arg: &LinuxSeccompArg| holds(arg, question.args[arg.index()] & width, arg.value() & width);
+        let matching = of_call.iter().filter(|rule| rule.args.iter().all(holds));
+        let all: BTreeSet<u32> = matching.map(|rule| rule.verdict).collect();
+        if all.is_empty() { [self.default].into() } else { all }
     }
 }
 

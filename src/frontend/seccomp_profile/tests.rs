@@ -3,7 +3,6 @@
 use libseccomp::{ScmpArch, ScmpSyscall};
 
 use super::{Block, REFUSED, all_but, names, profile};
-use crate::container::seccomp_cache;
 use crate::plan::seccomp;
 use bpf::Question;
 
@@ -26,7 +25,7 @@ struct Filter(bpf::Program);
 impl Filter {
     fn compiled() -> Self {
         let profile = serde_json::from_value(profile()).unwrap();
-        Self(bpf::Program::new(&seccomp_cache::compile(&seccomp::plan(&profile).unwrap()).unwrap()))
+        Self(bpf::Program::new(&seccomp::filter(&seccomp::plan(&profile).unwrap()).unwrap()))
     }
 
     fn verdict(&self, number: u32, arch: u32, args: &[u64]) -> u32 {

@@ -1,16 +1,31 @@
-//! From a profile to BPF by libseccomp, shaped as a tree: the kernel's time for loading depends on the shape.
+//! From a profile to BPF.
+//!
+//! libseccomp is asked for the numbers of calls, and for nothing else. Its own programs were wrong and without
+//! bound for calls that have several rules with arguments (2.5.4): it merges their comparisons into a tree, in
+//! which rules with other operators than SCMP_CMP_EQ did not hold where they should, and a profile of 1.4 KB, which
+//! is in `tests/fuzz/corpus/seccomp`, kept it busy for minutes. Ours asks the rules of a call one after the
+//! other, so that it is as long as its profile, and never takes longer than that to be made.
+//!
+//! A program finds its call by binary search, in ranges of calls with the same answer: the kernel runs it once for
+//! each number when it is loaded, so that its time for loading depends on the shape, too.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
-use libseccomp::error::SeccompError;
-use libseccomp::{ScmpAction, ScmpArch, ScmpArgCompare, ScmpCompareOp, ScmpFilterContext, ScmpSyscall};
+use libseccomp::ScmpSyscall;
 
 use super::SeccompPlan;
-use super::below::{Below, repeats};
-use crate::error::{Doing, Result, invalid};
-use crate::spec::oci::{
-    Arch, LinuxSeccomp, LinuxSeccompAction, LinuxSeccompArg, LinuxSeccompOperator, LinuxSyscall,
-};
+use super::bpf::{Assembler, Label, Test};
+use super::leaf::Leaves;
+use super::machine::{Machine, Way, X32_BIT};
+use super::rules::{Answer, Answers, Comparison, Rule, answers, default_action};
+use crate::error::{Result, unsupported};
+use crate::spec::oci::{Arch, LinuxSeccomp, LinuxSyscall};
+
+/// struct seccomp_data
+const NUMBER: u32 = 0;
+const ARCH: u32 = 4;
+/// What a tracer makes of a call that is not to be made.
+const NO_CALL: u32 = u32::MAX;
 
 /// The names in a profile of which libseccomp knows no system call: a profile names more than any one machine
 /// has. They have no effect.
@@ -19,174 +34,156 @@ pub fn unknown_names(profile: &LinuxSeccomp) -> BTreeSet<&str> {
     names.map(String::as_str).filter(|name| ScmpSyscall::from_name(name).is_err()).collect()
 }
 
-/// Compiles a profile as far as libseccomp does before it is exported.
-pub fn filter(plan: &SeccompPlan) -> Result<ScmpFilterContext> {
-    let profile = &plan.profile;
-    let default = action(profile.default_action(), profile.default_errno_ret());
-    let mut context = ScmpFilterContext::new(default).doing(|| "seccomp_init")?;
-    // A system call of an architecture that is not in the profile: as libseccomp has it, the thread dies.
-    context.set_ctl_nnp(false).doing(|| "seccomp_attr_set(CTL_NNP)")?;
-    context.set_ctl_optimize(2).doing(|| "seccomp_attr_set(CTL_OPTIMIZE)")?;
-    for arch in profile.architectures().iter().flatten() {
-        context.add_arch(scmp_arch(*arch)).doing(|| format!("architecture {arch}"))?;
-    }
-    let mut rules =
-        Rules { context, default, below: Below::of(profile), decided: HashSet::new(), conditional: 0 };
-    for (index, rule) in profile.syscalls().iter().flatten().enumerate() {
-        rules.add(rule).doing(|| format!("syscalls[{index}]"))?;
-    }
-    Ok(rules.context)
-}
-
-/// So many rules with arguments, counted for each call, are compiled. More make hardly ever a program that the
-/// kernel takes, BPF_MAXINSNS, and libseccomp's time grows with their square.
-const MOST_CONDITIONAL: usize = 4096;
-
-/// What libseccomp has been told.
-struct Rules<'a> {
-    context: ScmpFilterContext,
-    default: ScmpAction,
-    below: Below<'a>,
-    /// The calls with a rule that always holds: whatever is said of them after it changes nothing.
-    decided: HashSet<&'a str>,
-    conditional: usize,
-}
-
-impl<'a> Rules<'a> {
-    fn add(&mut self, rule: &'a LinuxSyscall) -> Result<()> {
-        let action = action(rule.action(), rule.errno_ret());
-        // libseccomp refuses a rule that says what the default says, and needs none.
-        if action == self.default {
-            return Ok(());
+/// The program of a profile: struct sock_filter by struct sock_filter. A call of a machine that is not in the
+/// profile kills the thread, as with libseccomp.
+pub fn filter(plan: &SeccompPlan) -> Result<Vec<u8>> {
+    let default = default_action(plan);
+    let tables = tables(plan, &answers(plan)?, default)?;
+    let mut assembler = Assembler::default();
+    let mut leaves = Leaves::new(default);
+    let mut entries = Vec::new();
+    // Written from the end: this program's own machine comes first.
+    for table in tables.iter().rev() {
+        let mut ranges: Vec<(u32, Label)> = Vec::new();
+        for range in &table.ranges {
+            ranges.push((range.start, leaves.label(&mut assembler, range.wide, &range.answer)));
         }
-        let args = rule.args().as_deref().unwrap_or_default();
-        for name in rule.names() {
-            if self.decided.contains(name.as_str()) || (args.is_empty() && !self.decided.insert(name)) {
-                continue;
-            }
-            // One of those that `unknown_names` has.
-            let Ok(syscall) = ScmpSyscall::from_name(name) else { continue };
-            self.add_for(name, syscall, action, args).doing(|| name.clone())?;
-        }
-        Ok(())
+        ranges.dedup_by_key(|(_, label)| *label);
+        let found = search(&mut assembler, &ranges);
+        let entry = if ranges.len() > 1 { found.map(|f| assembler.load(NUMBER, f)) } else { found };
+        entries.extend(entry.map(|entry| (table.audit, entry)));
     }
-
-    fn add_for(
-        &mut self,
-        name: &str,
-        syscall: ScmpSyscall,
-        action: ScmpAction,
-        args: &[LinuxSeccompArg],
-    ) -> Result<()> {
-        let rewritten = self.below.rewritten(name, args)?;
-        self.conditional += rewritten.as_ref().map_or(usize::from(!args.is_empty()), Vec::len);
-        if self.conditional > MOST_CONDITIONAL {
-            let most = format!("more than {MOST_CONDITIONAL} rules with arguments");
-            return Err(invalid(format!("{most}: no program of 4096 instructions, which the kernel takes")));
-        }
-        let Some(rules) = rewritten else {
-            return add_comparisons(&mut self.context, action, syscall, args).map_err(explain);
-        };
-        rules.iter().try_for_each(|args| match add_comparisons(&mut self.context, action, syscall, args) {
-            // Where two rules overlap the first one counts, as it does without arguments.
-            Err(error) if exists_already(&error) => Ok(()),
-            added => added,
-        })
+    let mut entry = assembler.returns(libc::SECCOMP_RET_KILL_THREAD);
+    for (audit, label) in entries {
+        entry = assembler.branch(Test::Equal, audit, label, entry);
     }
+    assembler.load(ARCH, entry);
+    assembler.finish()
 }
 
-fn exists_already(error: &anyhow::Error) -> bool {
-    let errno = error.downcast_ref::<SeccompError>().and_then(SeccompError::sysrawrc);
-    errno == Some(-libc::EEXIST)
-}
+/// Among so many ranges single calls are looked for one by one.
+const FEW: usize = 7;
 
-/// libseccomp's EEXIST says little.
-fn explain(error: anyhow::Error) -> anyhow::Error {
-    match exists_already(&error) {
-        true => invalid("a rule before has the same comparisons and another action"),
-        false => error,
-    }
-}
-
-/// All comparisons of a rule have to hold. Two of the same argument can't be in one rule of libseccomp; such a
-/// rule is read as one rule for each comparison, as by runc and crun.
-fn add_comparisons(
-    filter: &mut ScmpFilterContext,
-    action: ScmpAction,
-    syscall: ScmpSyscall,
-    args: &[LinuxSeccompArg],
-) -> Result<()> {
-    let comparisons = args.iter().map(comparison).collect::<Result<Vec<_>>>()?;
-    if repeats(args) {
-        for comparison in comparisons {
-            filter.add_rule_conditional(action, syscall, &[comparison])?;
-        }
-    } else if comparisons.is_empty() {
-        filter.add_rule(action, syscall)?;
-    } else {
-        filter.add_rule_conditional(action, syscall, &comparisons)?;
-    }
-    Ok(())
-}
-
-fn comparison(arg: &LinuxSeccompArg) -> Result<ScmpArgCompare> {
-    let index = u32::try_from(arg.index()).ok().ok_or_else(|| invalid("args: index out of range"))?;
-    let (op, value) = match arg.op() {
-        LinuxSeccompOperator::ScmpCmpNe => (ScmpCompareOp::NotEqual, arg.value()),
-        LinuxSeccompOperator::ScmpCmpLt => (ScmpCompareOp::Less, arg.value()),
-        LinuxSeccompOperator::ScmpCmpLe => (ScmpCompareOp::LessOrEqual, arg.value()),
-        LinuxSeccompOperator::ScmpCmpEq => (ScmpCompareOp::Equal, arg.value()),
-        LinuxSeccompOperator::ScmpCmpGe => (ScmpCompareOp::GreaterEqual, arg.value()),
-        LinuxSeccompOperator::ScmpCmpGt => (ScmpCompareOp::Greater, arg.value()),
-        // value is the mask, valueTwo what is left of the argument under it.
-        LinuxSeccompOperator::ScmpCmpMaskedEq => {
-            (ScmpCompareOp::MaskedEqual(arg.value()), arg.value_two().unwrap_or(0))
-        }
+/// A call that is different from those around it, which have the same answer.
+fn single_call(ranges: &[(u32, Label)]) -> Option<usize> {
+    let is_single = |three: &[(u32, Label)]| match three {
+        [(_, around), (number, _), (next, other)] => around == other && number + 1 == *next,
+        _ => false,
     };
-    Ok(ScmpArgCompare::new(index, op, value))
+    ranges.windows(3).position(is_single).map(|before| before + 1)
 }
 
-fn action(action: LinuxSeccompAction, errno: Option<u32>) -> ScmpAction {
-    const EPERM: u32 = libc::EPERM.unsigned_abs();
-    #[expect(clippy::cast_possible_truncation, reason = "checked to fit 16 bits")]
-    let errno = errno.unwrap_or(EPERM) as u16;
-    match action {
-        LinuxSeccompAction::ScmpActKill | LinuxSeccompAction::ScmpActKillThread => ScmpAction::KillThread,
-        LinuxSeccompAction::ScmpActKillProcess => ScmpAction::KillProcess,
-        LinuxSeccompAction::ScmpActTrap => ScmpAction::Trap,
-        LinuxSeccompAction::ScmpActErrno => ScmpAction::Errno(errno.into()),
-        LinuxSeccompAction::ScmpActNotify => ScmpAction::Notify,
-        LinuxSeccompAction::ScmpActTrace => ScmpAction::Trace(errno),
-        LinuxSeccompAction::ScmpActLog => ScmpAction::Log,
-        LinuxSeccompAction::ScmpActAllow => ScmpAction::Allow,
+/// Asks the number that is loaded which range it is in. `None` of none.
+fn search(assembler: &mut Assembler, ranges: &[(u32, Label)]) -> Option<Label> {
+    match ranges {
+        [] => None,
+        [(_, label)] => Some(*label),
+        _ => {
+            if let Some(at) = single_call(ranges).filter(|_| ranges.len() <= FEW) {
+                let (number, label) = *ranges.get(at)?;
+                // Its neighbours are one range without it.
+                let without = [ranges.get(..at)?, ranges.get(at + 2..)?].concat();
+                let others = search(assembler, &without)?;
+                return Some(assembler.branch(Test::Equal, number, label, others));
+            }
+            let (below, above) = ranges.split_at(ranges.len() / 2);
+            let middle = above.first()?.0;
+            let (above, below) = (search(assembler, above)?, search(assembler, below)?);
+            Some(assembler.branch(Test::GreaterEqual, middle, above, below))
+        }
     }
 }
 
-const fn scmp_arch(arch: Arch) -> ScmpArch {
-    match arch {
-        Arch::ScmpArchNative => ScmpArch::Native,
-        Arch::ScmpArchX86 => ScmpArch::X86,
-        Arch::ScmpArchX86_64 => ScmpArch::X8664,
-        Arch::ScmpArchX32 => ScmpArch::X32,
-        Arch::ScmpArchArm => ScmpArch::Arm,
-        Arch::ScmpArchAarch64 => ScmpArch::Aarch64,
-        Arch::ScmpArchMips => ScmpArch::Mips,
-        Arch::ScmpArchMips64 => ScmpArch::Mips64,
-        Arch::ScmpArchMips64n32 => ScmpArch::Mips64N32,
-        Arch::ScmpArchMipsel => ScmpArch::Mipsel,
-        Arch::ScmpArchMipsel64 => ScmpArch::Mipsel64,
-        Arch::ScmpArchMipsel64n32 => ScmpArch::Mipsel64N32,
-        Arch::ScmpArchPpc => ScmpArch::Ppc,
-        Arch::ScmpArchPpc64 => ScmpArch::Ppc64,
-        Arch::ScmpArchPpc64le => ScmpArch::Ppc64Le,
-        Arch::ScmpArchS390 => ScmpArch::S390,
-        Arch::ScmpArchS390x => ScmpArch::S390X,
-        Arch::ScmpArchParisc => ScmpArch::Parisc,
-        Arch::ScmpArchParisc64 => ScmpArch::Parisc64,
-        Arch::ScmpArchRiscv64 => ScmpArch::Riscv64,
-        Arch::ScmpArchLoongarch64 => ScmpArch::Loongarch64,
-        Arch::ScmpArchM68k => ScmpArch::M68k,
-        Arch::ScmpArchSh => ScmpArch::Sh,
-        Arch::ScmpArchSheb => ScmpArch::Sheb,
+/// Numbers with the same answer, up to where the next ones start.
+#[derive(Debug)]
+struct Range {
+    start: u32,
+    /// Whether arguments have 64 bits.
+    wide: bool,
+    answer: Answer,
+}
+
+/// All numbers that come with one AUDIT_ARCH_*.
+#[derive(Debug)]
+struct Table {
+    audit: u32,
+    ranges: Vec<Range>,
+}
+
+fn tables(plan: &SeccompPlan, answers: &Answers<'_>, default: u32) -> Result<Vec<Table>> {
+    let native = Machine::native().ok_or_else(|| unsupported("libseccomp does not know this machine"))?;
+    let mut archs = vec![native];
+    for arch in plan.profile.architectures().iter().flatten() {
+        if *arch != Arch::ScmpArchNative && !archs.contains(arch) {
+            archs.push(*arch);
+        }
     }
+    let mut groups: Vec<Vec<Machine>> = Vec::new();
+    for machine in archs.into_iter().map(Machine::new) {
+        match groups.iter_mut().find(|group| group.iter().any(|other| other.audit() == machine.audit())) {
+            Some(group) => group.push(machine),
+            None => groups.push(vec![machine]),
+        }
+    }
+    Ok(groups.iter_mut().map(|group| table(group, answers, default)).collect())
+}
+
+fn table(group: &mut [Machine], answers: &Answers<'_>, default: u32) -> Table {
+    let audit = group.first().map_or(0, Machine::audit);
+    let has_x32 = audit == Arch::ScmpArchX86_64 as u32;
+    let spoken_of: Vec<bool> = group.iter().map(Machine::is_x32).collect();
+    // What is said of a number that no rule has.
+    let other = |number: u32| {
+        let x32 = has_x32 && number >= X32_BIT;
+        let known = number == NO_CALL || spoken_of.contains(&x32);
+        Answer::Always(if known { default } else { libc::SECCOMP_RET_KILL_THREAD })
+    };
+    let mut starts: BTreeMap<u32, (bool, Answer)> = BTreeMap::new();
+    let borders = if has_x32 { [0, X32_BIT, NO_CALL].as_slice() } else { &[0] };
+    starts.extend(borders.iter().map(|number| (*number, (false, other(*number)))));
+    for machine in group {
+        let wide = machine.is_wide();
+        for (number, answer) in numbered(machine, answers) {
+            starts.insert(number, (wide, answer));
+            let next = number.saturating_add(1);
+            starts.entry(next).or_insert_with(|| (false, other(next)));
+        }
+    }
+    let ranges = starts.into_iter().map(|(start, (wide, answer))| Range { start, wide, answer });
+    Table { audit, ranges: ranges.collect() }
+}
+
+/// The answers by the numbers of one machine.
+fn numbered(machine: &mut Machine, answers: &Answers<'_>) -> BTreeMap<u32, Answer> {
+    let mut numbered: BTreeMap<u32, Answer> = BTreeMap::new();
+    for (name, answer) in answers {
+        for way in machine.ways(name) {
+            let (number, answer) = match way {
+                Way::Direct(number) => (number, (*answer).clone()),
+                Way::Operation { number, operation } => (number, of_operation(answer, operation)),
+            };
+            match (numbered.get_mut(&number), answer) {
+                (Some(Answer::Always(_)), _) => {}
+                (Some(Answer::First(rules)), Answer::First(more)) => rules.extend(more),
+                (_, answer) => {
+                    numbered.insert(number, answer);
+                }
+            }
+        }
+    }
+    numbered
+}
+
+/// socketcall(2) and ipc(2) have the arguments of their operations where no filter sees them. As with libseccomp,
+/// the operation takes the place of the first one, and the others are compared with what is there instead.
+fn of_operation(answer: &Answer, operation: u64) -> Answer {
+    let comparison = Comparison::operation(operation);
+    let of_rule = |action: u32, args: &[Comparison]| {
+        let others = args.iter().filter(|arg| arg.index != comparison.index).copied();
+        Rule { action, args: [comparison].into_iter().chain(others).collect() }
+    };
+    Answer::First(match answer {
+        Answer::Always(action) => vec![of_rule(*action, &[])],
+        Answer::First(rules) => rules.iter().map(|rule| of_rule(rule.action, &rule.args)).collect(),
+    })
 }

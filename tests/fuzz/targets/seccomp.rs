@@ -4,7 +4,6 @@
 mod bpf;
 
 use bpf::{Program, Question};
-use minidocker_oci::container::seccomp_cache;
 use minidocker_oci::plan::seccomp;
 use minidocker_oci::spec::oci::LinuxSeccomp;
 
@@ -16,7 +15,7 @@ const ACTIONS: [u32; 8] =
 
 pub(super) fn entry(data: &[u8]) {
     let Ok(profile) = serde_json::from_slice::<LinuxSeccomp>(data) else { return };
-    let program = match seccomp::plan(&profile).and_then(|plan| seccomp_cache::compile(&plan)) {
+    let program = match seccomp::plan(&profile).and_then(|plan| seccomp::filter(&plan)) {
         Ok(program) => Program::new(&program),
         Err(error) => return says_something(&error),
     };
