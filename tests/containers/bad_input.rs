@@ -631,7 +631,7 @@ fn a_console_socket_and_a_terminal_need_each_other() {
     create(&with, "/no/such/socket").fails(&["console socket", "/no/such/socket", "(ENOENT)"]);
     let file = case.file("plain", "", 0o600);
     create(&with, file.to_str().unwrap()).fails(&["console socket", "(ECONNREFUSED)"]);
-    create(&with, &format!("/{}", "x".repeat(200))).fails(&["console socket", "(ENAMETOOLONG)"]);
+    create(&with, &format!("/{}", "x".repeat(300))).fails(&["console socket", "(ENAMETOOLONG)"]);
 }
 
 #[test]
