@@ -2,6 +2,8 @@
 //! plan shows there, line by line; `UPDATE_GOLDEN=1 cargo test --test golden` writes the files anew.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests panic")]
 
+mod skip;
+
 use std::path::{Path, PathBuf};
 
 use minidocker_oci::plan::{self, HostFacts, Plan, Wishes};
@@ -83,7 +85,7 @@ fn the_same_configuration_always_makes_the_same_plan() {
 fn what_podman_and_containerd_wrote_is_understood() {
     let shared = repository().join("../shared/data/configs");
     let Ok(entries) = std::fs::read_dir(&shared) else {
-        return skip("what_podman_and_containerd_wrote_is_understood", "no folder ../shared/data/configs");
+        return skip::skip("no folder ../shared/data/configs");
     };
     let configs: Vec<PathBuf> =
         entries.map(|e| e.unwrap().path()).filter(|p| p.extension().is_some_and(|e| e == "json")).collect();
@@ -91,42 +93,5 @@ fn what_podman_and_containerd_wrote_is_understood() {
     for config in configs {
         let plan = compiled(&config);
         assert!(plan.process.is_some() && plan.rootfs.mounts.len() > 5, "{config:?}");
-    }
-}
-
-/// The specification's own fixtures: the good ones load, where they are Linux's; of the bad ones those that the
-/// model can tell.
-#[test]
-fn the_specifications_good_examples_are_understood_and_bad_ones_refused() {
-    let name = "the_specifications_good_examples_are_understood_and_bad_ones_refused";
-    let fixtures = repository().join("../shared/data/runtime-spec-schema/test/config");
-    if !fixtures.is_dir() {
-        return skip(name, "no folder ../shared/data/runtime-spec-schema");
-    }
-    for good in [
-        "minimal.json",
-        "minimal-for-start.json",
-        "spec-example.json",
-        "linux-rdma.json",
-        "linux-netdevice.json",
-    ] {
-        // The examples are of a version before the first; what they show is not.
-        let text =
-            std::fs::read_to_string(fixtures.join("good").join(good)).unwrap().replace("0.5.0-dev", "1.0.0");
-        if let Err(error) = spec::parse(text.as_bytes()) {
-            panic!("{good}: {error:#}");
-        }
-    }
-    assert!(spec::load(&fixtures, Some(&fixtures.join("bad/invalid-json.json"))).is_err());
-}
-
-/// Past the capture of the test harness, and to the file that `tests/run` counts.
-fn skip(name: &str, reason: &str) {
-    use std::io::Write;
-    let line = format!("SKIP {name}: {reason}\n");
-    std::io::stdout().lock().write_all(line.as_bytes()).unwrap();
-    if let Some(path) = std::env::var_os("TEST_SKIPS") {
-        let file = std::fs::OpenOptions::new().append(true).create(true).open(path);
-        file.unwrap().write_all(line.as_bytes()).unwrap();
     }
 }

@@ -4,13 +4,12 @@
 //! The schema is not ours and not in the repository: its tests look for it in `../shared`, and skip themselves
 //! where that is not there.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests panic")]
-#![expect(clippy::print_stderr, reason = "says that a test has skipped itself")]
 
 #[path = "../conformance/properties.rs"]
 mod properties;
+mod skip;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use minidocker_oci::plan::{self, HostFacts, Wishes};
@@ -24,16 +23,12 @@ fn repository() -> &'static Path {
 }
 
 /// Where the schema is; without it the test says so and is counted as skipped.
-fn schema(test: &str) -> Option<PathBuf> {
+fn schema() -> Option<PathBuf> {
     let dir = repository().join("../shared/data/runtime-spec-schema");
     if dir.is_dir() {
         return Some(dir);
     }
-    let line = format!("SKIP {test}: {dir:?} is not there\n");
-    eprint!("{line}");
-    if let Some(list) = std::env::var_os("TEST_SKIPS") {
-        std::fs::OpenOptions::new().append(true).open(list).unwrap().write_all(line.as_bytes()).unwrap();
-    }
+    skip::skip(&format!("{dir:?} is not there"));
     None
 }
 
@@ -65,7 +60,7 @@ fn configurations(dir: &Path) -> impl Iterator<Item = (String, Vec<u8>)> {
 
 #[test]
 fn good_configurations_of_the_specification_load() {
-    let Some(dir) = schema("good_configurations_of_the_specification_load") else { return };
+    let Some(dir) = schema() else { return };
     for (name, config) in configurations(&dir.join("test/config/good")) {
         let mut config: Value = serde_json::from_slice(&config).unwrap();
         let loads = |config: &Value| spec::parse(config.to_string().as_bytes()).map(drop);
@@ -80,7 +75,7 @@ fn good_configurations_of_the_specification_load() {
 
 #[test]
 fn bad_configurations_of_the_specification_are_refused() {
-    let Some(dir) = schema("bad_configurations_of_the_specification_are_refused") else { return };
+    let Some(dir) = schema() else { return };
     for (name, config) in configurations(&dir.join("test/config/bad")) {
         let error = accepted(&config).expect_err(&name);
         // For what is wrong with it, and not for something else.
@@ -91,7 +86,7 @@ fn bad_configurations_of_the_specification_are_refused() {
 
 #[test]
 fn features_and_state_fixtures_of_the_specification_are_told_apart() {
-    let Some(dir) = schema("features_and_state_fixtures_of_the_specification_are_told_apart") else { return };
+    let Some(dir) = schema() else { return };
     for (kind, expected) in [("good", true), ("bad", false)] {
         for (name, document) in files(&dir.join("test/features").join(kind)) {
             let read = serde_json::from_slice::<spec::oci::Features>(&document);
@@ -156,7 +151,7 @@ impl Properties {
 
 #[test]
 fn every_property_of_the_schema_has_clauses_or_a_reason() {
-    let Some(dir) = schema("every_property_of_the_schema_has_clauses_or_a_reason") else { return };
+    let Some(dir) = schema() else { return };
     for (file, covered) in properties::SCHEMAS {
         let found = Properties::of(&dir, file);
         assert!(found.len() >= covered.len(), "{file} has only {found:?}");

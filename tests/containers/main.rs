@@ -53,3 +53,7 @@ mod syscalls;
 mod terminal;
 #[cfg(test)]
 mod users;
+
+#[cfg(test)]
+#[path = "../skip/mod.rs"]
+mod skip;

@@ -15,7 +15,6 @@ pub(crate) mod user;
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
-use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -25,6 +24,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+pub(crate) use crate::skip::{skip, test_name};
 pub(crate) use bundle::Bundle;
 pub(crate) use command::{Call, Done, Running};
 
@@ -244,22 +244,6 @@ pub(crate) fn cgroup_root() -> Option<&'static Path> {
         ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"].iter().find(|p| is_tree(p)).map(PathBuf::from)
     };
     ROOT.get_or_init(find).as_deref()
-}
-
-/// Says that a test did not run. A skip is no pass: `tests/run` counts these lines. They go past the
-/// capture of the test harness, and to the file that `TEST_SKIPS` names.
-pub(crate) fn skip(reason: &str) {
-    let line = format!("SKIP {}: {reason}\n", test_name());
-    std::io::stdout().lock().write_all(line.as_bytes()).unwrap();
-    if let Some(path) = std::env::var_os("TEST_SKIPS") {
-        let file = fs::OpenOptions::new().append(true).create(true).open(path);
-        file.unwrap().write_all(line.as_bytes()).unwrap();
-    }
-}
-
-/// The test harness names each thread after its test.
-pub(crate) fn test_name() -> String {
-    std::thread::current().name().unwrap_or("?").to_owned()
 }
 
 /// Whether a program is installed.
