@@ -99,6 +99,12 @@ impl Write {
     pub fn is_no_limit(&self) -> bool {
         self.value == "max"
     }
+
+    /// Whether init has to be in the cgroup before: a limit of processes that has no room for it and its helper
+    /// would have the clone fail, and what is there already may stay (cgroup-v2.rst, "PID").
+    pub fn is_late(&self) -> bool {
+        self.file == "pids.max" && matches!(self.value.as_str(), "0" | "1")
+    }
 }
 
 /// Plans `linux.cgroupsPath` and `linux.resources`.

@@ -71,6 +71,19 @@ fn bound_huge_pages(config: &mut Value) -> bool {
     too_much.map(|limit| *limit = i64::MAX.into()).count() > 0
 }
 
+/// `pids.limit` is OPTIONAL since 1.3. The model has 0 where it is absent, which is a limit: of no process.
+pub(super) fn forget_absent_limit(spec: &mut oci::Spec, content: &[u8]) {
+    let resources = spec.linux_mut().as_mut().and_then(|linux| linux.resources_mut().as_mut());
+    let Some(resources) = resources else { return };
+    if resources.pids().as_ref().is_none_or(|pids| pids.limit() != 0) {
+        return;
+    }
+    let given = serde_json::from_slice::<Value>(content).ok();
+    if given.is_some_and(|config| config.pointer("/linux/resources/pids/limit").is_none()) {
+        resources.set_pids(None);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use crate::spec::parse;
@@ -96,6 +109,16 @@ mod tests {
         let all = scheduler(&flags.join(",")).unwrap();
         assert_eq!(all.scheduler().as_ref().unwrap().flags().as_ref().unwrap().len(), 7);
         assert!(scheduler(r#""SCHED_FLAG_DL_OVERRUN","SCHED_FLAG_X""#).is_err());
+    }
+
+    #[test]
+    fn a_limit_of_processes_that_is_absent_is_none_and_not_0() {
+        let pids = |json: &str| {
+            let config = format!(r#"{{"ociVersion":"1.3.0","linux":{{"resources":{{"pids":{json}}}}}}}"#);
+            let spec = parse(config.as_bytes()).unwrap();
+            spec.linux().as_ref().unwrap().resources().as_ref().unwrap().pids().map(|pids| pids.limit())
+        };
+        assert_eq!((pids("{}"), pids(r#"{"limit":0}"#), pids(r#"{"limit":7}"#)), (None, Some(0), Some(7)));
     }
 
     #[test]

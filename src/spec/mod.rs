@@ -54,10 +54,11 @@ pub fn load(bundle: &Path, config: Option<&Path>) -> Result<Bundle> {
 /// but for capabilities: config.md says to warn (since 1.1).
 pub fn parse(content: &[u8]) -> Result<Spec> {
     let lack = check_form(content)?;
-    let spec = match serde_json::from_slice(content) {
+    let mut spec = match serde_json::from_slice(content) {
         Ok(spec) => spec,
         Err(error) => parse_again(content, &error)?,
     };
+    mend::forget_absent_limit(&mut spec, content);
     check_version(&spec)?;
     lack.map_or(Ok(spec), |lack| Err(invalid(lack)))
 }

@@ -21,7 +21,7 @@ pub(super) fn apply(tree: &Tree, cgroup: &Cgroup, plan: &CgroupPlan) -> Result<(
     if !controllers.is_empty() {
         enable(tree, &plan.path, &controllers)?;
     }
-    for limit in &plan.writes {
+    for limit in plan.writes.iter().filter(|write| !write.is_late()) {
         write(cgroup, limit)?;
     }
     if let Some(program) = &plan.devices {
@@ -33,6 +33,11 @@ pub(super) fn apply(tree: &Tree, cgroup: &Cgroup, plan: &CgroupPlan) -> Result<(
         Some(Owner::Host(uid)) => owner::give(cgroup, uid).doing(|| "its owner"),
         Some(Owner::Joined(_)) | None => Ok(()),
     }
+}
+
+/// Writes the limits that are for after the clone.
+pub(super) fn apply_late(cgroup: &Cgroup, plan: &CgroupPlan) -> Result<()> {
+    plan.writes.iter().filter(|write| write.is_late()).try_for_each(|limit| write(cgroup, limit))
 }
 
 fn write(cgroup: &Cgroup, limit: &Write) -> Result<()> {

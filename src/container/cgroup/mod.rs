@@ -179,6 +179,7 @@ impl Cgroup {
 
     /// What can only be done now that init is in it, and in its namespaces.
     pub fn complete(&self, plan: &CgroupPlan, proc: &Proc, init: Pid) -> Result<()> {
+        limits::apply_late(self, plan)?;
         let Some(Owner::Joined(uid)) = plan.owner else { return Ok(()) };
         let on_host = proc.uid_on_host(init, uid)?.ok_or_else(|| {
             failure(
