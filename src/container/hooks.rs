@@ -149,14 +149,14 @@ fn spawn(hook: &Hook, on: Occasion<'_>) -> Result<Child> {
     let cwd = if nix::sys::stat::stat(on.cwd).is_ok() { on.cwd } else { Path::new("/") };
     command.current_dir(cwd).stdin(Stdio::piped()).stderr(Stdio::piped());
     if let Some(file) = &on.output.stdout {
-        command.stdout(file.try_clone()?);
+        command.stdout(file.try_clone().call(|| "dup()")?);
     }
     if let Some(file) = &on.output.stderr {
-        command.stderr(file.try_clone()?);
+        command.stderr(file.try_clone().call(|| "dup()")?);
     }
     // A group of its own, so that all of it can be ended when its time is over.
     command.process_group(0);
-    command.spawn().map_err(|error| failure(Kind::Hook, format!("execve: {error}")))
+    command.spawn().call(|| "execve()").map_err(|error| failure(Kind::Hook, error.to_string()))
 }
 
 /// config.md: `args` and `env` are execv's argv and environ, as they stand. Without `args` the hook has its path as
@@ -205,7 +205,7 @@ fn supervise(
             stderr = None;
         }
         if ready.exited && status.is_none() {
-            status = Some(child.wait().map_err(|e| crate::sys::fs::errno_of(&e)).call(|| "wait4()")?);
+            status = Some(child.wait().call(|| "wait4()")?);
             stdin = None;
             until = Some(Instant::now() + GRACE);
         }

@@ -23,7 +23,7 @@ use nix::unistd::{Pid, pipe2};
 use super::handshake;
 use super::store::{Entry, NOTIFY_SOCKET as SOCKET};
 use crate::error::{Doing, Result, best_effort, invalid};
-use crate::sys::{Call, Errno, fs, process, retry_eintr};
+use crate::sys::{Call, Errno, fs, net, process, retry_eintr};
 
 /// The service manager's socket: `NOTIFY_SOCKET` in the runtime's own environment.
 #[derive(Clone, Debug)]
@@ -82,8 +82,7 @@ fn listening(entry: &Entry) -> Result<OwnedFd> {
     // Of a `start` that was killed.
     fs::unlink(dir.as_fd(), OsStr::new(SOCKET))?;
     let socket = datagrams(SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK)?;
-    let path = format!("/proc/self/fd/{}/{SOCKET}", dir.as_raw_fd());
-    let address = UnixAddr::new(path.as_str()).call(|| "sockaddr_un")?;
+    let address = net::socket_at(dir.as_fd(), SOCKET)?;
     // For a program of any id: nothing but bind(2) can give a socket its mode without naming it once more.
     let own = process::umask(0);
     let bound = bind(socket.as_raw_fd(), &address).call(|| "bind()");

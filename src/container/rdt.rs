@@ -101,7 +101,7 @@ impl Tree {
         // Each in a write of its own: within one the kernel takes a domain once only, and the last one has to win.
         let schemata = plan.schemata.join("\n");
         for value in plan.limits.iter().chain((!schemata.is_empty()).then_some(&schemata)) {
-            let written = file.write_all(format!("{value}\n").as_bytes()).map_err(|e| fs::errno_of(&e));
+            let written = file.write_all(format!("{value}\n").as_bytes());
             written.call(|| format!("write({value:?})")).doing(|| self.explanation())?;
         }
         Ok(())

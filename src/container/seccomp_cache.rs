@@ -207,8 +207,7 @@ fn write(cache: &Flock<OwnedFd>, to: &str, content: &[u8]) -> Result<(), SysErro
     let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_NOFOLLOW;
     let file = fs::openat2(&**cache, name.as_str(), flags, 0o600, Lookup::Strict)
         .call(|| format!("openat2({name:?})"))?;
-    let written =
-        std::fs::File::from(file).write_all(content).map_err(|e| fs::errno_of(&e)).call(|| "write()");
+    let written = std::fs::File::from(file).write_all(content).call(|| "write()");
     let renamed = written.and_then(|()| {
         nix::fcntl::renameat(&**cache, name.as_str(), &**cache, to).call(|| format!("renameat({to:?})"))
     });

@@ -262,8 +262,7 @@ impl Entry {
         // One that a killed verb left behind is overwritten: the lock says that nobody else writes.
         let file = fs::openat2(self.dir(), NEW_RECORD, flags, 0o600, Lookup::Strict)
             .call(|| format!("openat2({NEW_RECORD:?})"))?;
-        let written =
-            std::fs::File::from(file).write_all(bytes).map_err(|e| fs::errno_of(&e)).call(|| "write()");
+        let written = std::fs::File::from(file).write_all(bytes).call(|| "write()");
         if written.is_err() {
             crate::error::best_effort(
                 "remove a half-written record",

@@ -10,6 +10,7 @@ use nix::unistd::{Pid, getegid, geteuid};
 use crate::error::{Doing, Kind, Result, failure, unsupported};
 use crate::plan::id_maps::{IdMap, IdMaps};
 use crate::proc::Proc;
+use crate::sys::Call;
 use crate::sys::process::{self, Execution};
 
 /// Where programs are looked for that only root can have put there: the caller's PATH is not asked.
@@ -67,7 +68,7 @@ fn by_program(pid: Pid, map: &IdMap, side: &Side) -> Result<()> {
     let mut command = Command::new(&path);
     process::start_as(&mut command, execution(&path, pid, map));
     command.current_dir("/").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-    let output = command.output().doing(|| path.display().to_string()).doing(|| side.property)?;
+    let output = command.output().call(|| format!("execve({path:?})")).doing(|| side.property)?;
     match output.status.success() {
         true => Ok(()),
         false => Err(refused(&String::from_utf8_lossy(&output.stderr), map, side)).doing(|| side.property),

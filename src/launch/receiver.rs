@@ -7,14 +7,14 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use nix::sys::socket::{
-    AddressFamily, SockFlag, SockType, UnixAddr, connect, setsockopt, socket, sockopt::SendTimeout,
+    AddressFamily, SockFlag, SockType, connect, setsockopt, socket, sockopt::SendTimeout,
 };
 use nix::sys::time::{TimeVal, TimeValLike};
 
 use crate::container::handshake;
 use crate::error::{Doing, Result};
 use crate::sys::fs::{self, OFlag};
-use crate::sys::{Call, retry_eintr};
+use crate::sys::{Call, net, retry_eintr};
 
 /// How long it may take to be accepted, and again to be heard, in seconds: EAGAIN after that.
 const PATIENCE: i64 = 10;
@@ -39,7 +39,10 @@ impl Receiver {
     pub(super) fn send(&self, words: &[u8], fd: BorrowedFd<'_>) -> Result<()> {
         let sent = handshake::send(self.socket.as_fd(), words, Some(fd)).doing(|| self.name.clone())?;
         // SIGPIPE is ignored by std.
-        (&self.socket).write_all(words.get(sent..).unwrap_or_default()).doing(|| self.name.clone())
+        (&self.socket)
+            .write_all(words.get(sent..).unwrap_or_default())
+            .call(|| "write()")
+            .doing(|| self.name.clone())
     }
 }
 
@@ -49,8 +52,7 @@ fn connected(path: &Path) -> Result<OwnedFd> {
     let socket = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)
         .call(|| "socket(AF_UNIX, SOCK_STREAM)")?;
     setsockopt(&socket, SendTimeout, &TimeVal::seconds(PATIENCE)).call(|| "setsockopt(SO_SNDTIMEO)")?;
-    let address =
-        UnixAddr::new(format!("/proc/self/fd/{}", file.as_raw_fd()).as_str()).call(|| "sockaddr_un")?;
+    let address = net::socket_at(file.as_fd(), "")?;
     retry_eintr(|| connect(socket.as_raw_fd(), &address)).call(|| "connect()")?;
     Ok(socket)
 }

@@ -5,7 +5,8 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, socket};
+use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, bind, listen, socket};
+use nix::sys::wait::WaitStatus;
 use nix::unistd::Pid;
 
 use super::birth::Unadopted;
@@ -22,7 +23,7 @@ use crate::plan::{Authority, Plan};
 use crate::proc::Proc;
 use crate::spec::oci::ContainerState;
 use crate::spec::record::ProcessId;
-use crate::sys::{Call, Errno, process};
+use crate::sys::{Call, Errno, net, process};
 
 /// The host in conversation with init.
 pub(super) struct Host<'a, 'o> {
@@ -49,23 +50,26 @@ impl Host<'_, '_> {
             let answered = self
                 .answer(message, fd, made, init)
                 .and_then(|fd| self.link.send(&Done, fd.as_ref().map(OwnedFd::as_fd)));
-            if let Err(error) = answered {
-                // If init has gone meanwhile, it knows better why.
-                let gone = errno_of(&error) == Some(Errno::EPIPE) || init.ended()?.is_some();
-                let said = if gone { self.link.last_words() } else { None };
-                return Err(said.unwrap_or(error));
-            }
+            answered.or_else(|error| Err(self.better_reason(error, init)?))?;
         }
         match init.ended()? {
             // A program may have run to its end by now; an init that waits may not.
-            Some(status) if !ready || self.order.start == Start::AtGate => {
-                Err(failure(Kind::System, format!("init has ended unexpectedly: {status:?}")))
-            }
+            status @ Some(_) if !ready || self.order.start == Start::AtGate => Err(lost(status)),
             // The link ends a moment before the process.
-            None if !ready => Err(failure(Kind::System, "init has ended unexpectedly")),
+            None if !ready => Err(lost(None)),
             _ if self.order.start == Start::AtOnce && !self.became_the_program()? => Err(never_executed()),
             _ => self.tell_the_caller(init),
         }
+    }
+
+    /// An init that has gone meanwhile is why its host fails. It knows better what was wrong; unless it was killed.
+    fn better_reason(&self, error: anyhow::Error, init: &Unadopted) -> Result<anyhow::Error> {
+        let (hung_up, ended) = (errno_of(&error) == Some(Errno::EPIPE), init.ended()?);
+        if !hung_up && ended.is_none() {
+            return Ok(error);
+        }
+        let said = self.link.last_words();
+        Ok(said.unwrap_or_else(|| if hung_up { lost(ended) } else { error }))
     }
 
     /// The container is there: what the caller knows its process by.
@@ -166,6 +170,12 @@ impl Host<'_, '_> {
     }
 }
 
+/// Somebody has ended init: `status`, if it is known yet.
+fn lost(status: Option<WaitStatus>) -> anyhow::Error {
+    let how = status.map(|status| format!(": {status:?}")).unwrap_or_default();
+    failure(Kind::System, format!("init has ended unexpectedly{how}"))
+}
+
 /// `who` is a process as /proc names it.
 pub(super) fn write_oom_score(proc: &Proc, plan: &Plan, who: &str) -> Result<()> {
     let Some(score) = plan.process.as_ref().and_then(|process| process.oom_score_adj) else {
@@ -201,13 +211,11 @@ fn replace_file(path: &Path, content: &str) -> Result<()> {
     Ok(())
 }
 
-/// The socket at which init will wait. Its directory is the container's, for its owner alone; it is named
-/// through a descriptor, for the length of a socket's path is limited.
+/// The socket at which init will wait. Its directory is the container's, for its owner alone.
 pub(super) fn gate(entry: &Entry) -> Result<OwnedFd> {
     let socket = socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None)
         .call(|| "socket(AF_UNIX, SOCK_SEQPACKET)")?;
-    let path = format!("/proc/self/fd/{}/{GATE}", entry.dir().as_raw_fd());
-    let address = UnixAddr::new(path.as_str()).call(|| "sockaddr_un")?;
+    let address = net::socket_at(entry.dir(), GATE)?;
     bind(socket.as_raw_fd(), &address).call(|| format!("bind({GATE:?})"))?;
     listen(&socket.as_fd(), Backlog::new(1).call(|| "listen()")?).call(|| "listen()")?;
     Ok(socket)

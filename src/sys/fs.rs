@@ -82,8 +82,7 @@ pub fn open_parent(dir: impl AsFd) -> Result<OwnedFd, SysError> {
 pub fn read_all(file: OwnedFd, limit: u64) -> Result<Vec<u8>, SysError> {
     // Nearly everything that is read here fits at once.
     let mut content = Vec::with_capacity(16 << 10);
-    let read = std::fs::File::from(file).take(limit + 1).read_to_end(&mut content);
-    read.map_err(|e| errno_of(&e)).call(|| "read()")?;
+    std::fs::File::from(file).take(limit + 1).read_to_end(&mut content).call(|| "read()")?;
     match content.len() as u64 > limit {
         true => Err(Errno::EFBIG).call(|| format!("read() of more than {limit} bytes")),
         false => Ok(content),
@@ -93,18 +92,13 @@ pub fn read_all(file: OwnedFd, limit: u64) -> Result<Vec<u8>, SysError> {
 /// One write of all of `content`: procfs and cgroupfs take a value in one call or not at all.
 pub fn write_all(file: OwnedFd, content: &[u8]) -> Result<(), SysError> {
     let written = std::fs::File::from(file).write_all(content);
-    written.map_err(|e| errno_of(&e)).call(|| format!("write({:?})", String::from_utf8_lossy(content)))
+    written.call(|| format!("write({:?})", String::from_utf8_lossy(content)))
 }
 
 /// A descriptor that the kernel has just handed to this process, such as by SCM_RIGHTS.
 pub fn own(received: std::os::fd::RawFd) -> OwnedFd {
     // SAFETY: the caller passes a number that it got from recvmsg(2), which nobody else owns.
     unsafe { std::os::fd::FromRawFd::from_raw_fd(received) }
-}
-
-/// errno of an error of the standard library.
-pub fn errno_of(error: &std::io::Error) -> Errno {
-    error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)
 }
 
 /// The number that the next new descriptor of this process gets: the lowest that is free.

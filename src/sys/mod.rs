@@ -36,7 +36,7 @@ impl fmt::Display for SysError {
 
 impl std::error::Error for SysError {}
 
-/// Names the call of a nix wrapper that failed.
+/// Names the call of nix's or std's wrapper that failed.
 pub trait Call<T> {
     /// `what` is evaluated on failure only.
     fn call<D: fmt::Display>(self, what: impl FnOnce() -> D) -> Result<T, SysError>;
@@ -45,6 +45,15 @@ pub trait Call<T> {
 impl<T> Call<T> for nix::Result<T> {
     fn call<D: fmt::Display>(self, what: impl FnOnce() -> D) -> Result<T, SysError> {
         self.map_err(|errno| SysError { call: what().to_string(), errno })
+    }
+}
+
+impl<T> Call<T> for std::io::Result<T> {
+    fn call<D: fmt::Display>(self, what: impl FnOnce() -> D) -> Result<T, SysError> {
+        self.map_err(|error| SysError {
+            call: what().to_string(),
+            errno: error.raw_os_error().map_or(Errno::EIO, Errno::from_raw),
+        })
     }
 }
 

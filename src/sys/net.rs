@@ -1,9 +1,10 @@
-//! What init and host need of networking: the loopback device of a new namespace up, and a socket to rtnetlink(7).
+//! What init and host need of networking: the loopback device of a new namespace up, a socket to rtnetlink(7), the
+//! address of a socket in a directory.
 
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, socket};
 
 use super::{Call, SysError};
 
@@ -42,4 +43,12 @@ pub fn route_socket() -> Result<OwnedFd, SysError> {
         Errno::result(rc).call(|| format!("setsockopt(SOL_NETLINK, {option})"))?;
     }
     Ok(socket)
+}
+
+/// unix(7): the address of the socket's file `name` in a directory, by the directory's descriptor: the length of a
+/// socket's path is limited. An empty name is of the file itself that `at` is.
+pub fn socket_at(at: BorrowedFd<'_>, name: &str) -> Result<UnixAddr, SysError> {
+    let own = format!("/proc/self/fd/{}", at.as_raw_fd());
+    let path = if name.is_empty() { own } else { format!("{own}/{name}") };
+    UnixAddr::new(path.as_str()).call(|| format!("sockaddr_un({path:?})"))
 }

@@ -43,7 +43,7 @@ fn write(bundle: &Path, text: &[u8]) -> Result<()> {
         }
         opened => opened.call(|| format!("openat2({NAME:?})")).doing(|| format!("config {path:?}"))?,
     };
-    let written = std::fs::File::from(file).write_all(text).map_err(|e| fs::errno_of(&e)).call(|| "write()");
+    let written = std::fs::File::from(file).write_all(text).call(|| "write()");
     if written.is_err() {
         best_effort("remove the unfinished config.json", fs::unlink(&dir, NAME.as_ref()));
     }

@@ -2,7 +2,7 @@
 
 use std::os::fd::AsRawFd;
 
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, connect, socket};
 
 use super::{Current, Runtime};
 use crate::container::destruction;
@@ -14,7 +14,7 @@ use crate::container::process::{Alive, never_executed};
 use crate::container::status::Verb;
 use crate::container::store::{Entry, GATE};
 use crate::error::{Kind, Result, best_effort, errno_of, failure, kind_of};
-use crate::sys::{Call, Errno, retry_eintr};
+use crate::sys::{Call, Errno, net, retry_eintr};
 
 /// Lets the container's process become its program. With a service manager that is to hear of it, and a container
 /// made for that, it returns when the program is ready or has ended.
@@ -78,8 +78,7 @@ fn if_gone(id: &ContainerId, error: anyhow::Error) -> anyhow::Error {
 fn open_gate(entry: &Entry) -> Result<()> {
     let socket = socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None)
         .call(|| "socket(AF_UNIX, SOCK_SEQPACKET)")?;
-    let path = format!("/proc/self/fd/{}/{GATE}", entry.dir().as_raw_fd());
-    let address = UnixAddr::new(path.as_str()).call(|| "sockaddr_un")?;
+    let address = net::socket_at(entry.dir(), GATE)?;
     retry_eintr(|| connect(socket.as_raw_fd(), &address)).call(|| format!("connect({GATE:?})"))?;
     entry.remove_gate()?;
     let link = Link::over(socket);

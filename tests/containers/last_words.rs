@@ -98,3 +98,29 @@ fn an_interrupted_wait_for_start_goes_on() {
         case.delete(&b.id);
     }
 }
+
+#[test]
+fn create_says_that_init_was_killed_before_it_has_answered() {
+    let case = case!();
+    need!(installed("strace"), "strace is not installed");
+    let b = case.script("sleep 100", |_| {});
+    // Its last word to init is the one after the container is recorded.
+    let mut seen = false;
+    for k in 1..10 {
+        let (log, inject) = (case.path("trace"), format!("inject=sendmsg:delay_enter=500000:when={k}"));
+        let strace =
+            ["strace", "-D", "-qq", "-e", "trace=sendmsg", "-e", &inject, "-o", log.to_str().unwrap()];
+        let create = case.call_through(&strace, ["create", "-b", b.path(), &b.id]).spawn();
+        eventually("it is recorded and killed", || case.call(["kill", &b.id, "KILL"]).finish().code() == 0);
+        let create = create.wait();
+        if create.code() != 0 {
+            create.fails(&["init has ended unexpectedly"]);
+            seen = true;
+        }
+        case.call(["delete", "--force", &b.id]).finish().ok();
+        if !crate::support::read(&log).contains("DELAYED") {
+            break;
+        }
+    }
+    assert!(seen, "create was never killed that late");
+}
