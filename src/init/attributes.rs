@@ -90,7 +90,7 @@ pub(super) fn set_memory_policy(policy: Option<&MemoryPolicy>) -> Result<()> {
     let hint = match error.errno {
         Errno::EINVAL => {
             "; this kernel lacks the mode, or none of the nodes is one that this machine and \
-                          linux.resources.cpu.mems have"
+             linux.resources.cpu.mems have"
         }
         Errno::ENOSYS => "; this kernel knows no memory policies (CONFIG_NUMA)",
         _ => "",

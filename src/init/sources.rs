@@ -1,7 +1,7 @@
 //! Runs in: host, for root; in init, before its ids change, for an ordinary user.
 //!
 //! Opening what init can't open itself later, or must not: what of the host the container gets, before the first
-//! mount. I5 of the design: never from the container's own /dev.
+//! mount; never from the container's own /dev.
 //!
 //! Root does it before the container exists. An ordinary user may copy mounts only in a mount namespace of his
 //! own user namespace: so init does it there, as long as it still has his ids and may look up what he may. What is

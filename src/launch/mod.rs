@@ -18,6 +18,7 @@ mod scheduling;
 mod serve;
 
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 
 use nix::unistd::Pid;
 
@@ -36,7 +37,9 @@ use crate::sys::{self, Call};
 use cgroup::Place;
 pub use console::Terminal;
 use made::Made;
+use mounts::HostMounts;
 pub use order::{Order, Start};
+use receiver::Receiver;
 
 /// A container that has been made.
 #[derive(Debug)]
@@ -55,25 +58,44 @@ pub struct Launched {
     pub record: Record,
 }
 
+/// All that can fail without leaving anything behind.
+struct Prepared<'a> {
+    pid_file: Option<PathBuf>,
+    sources: Sources,
+    mounts: HostMounts<'a>,
+    filter: Option<Vec<u8>>,
+    pidfd_to: Option<Receiver>,
+    stub: OwnedFd,
+    rdt: Option<rdt::Tree>,
+}
+
+impl<'a> Prepared<'a> {
+    fn of(order: &mut Order<'a>, proc: &Proc) -> Result<Self> {
+        let plan = order.plan;
+        // Paths of the caller are made absolute before the rootfs becomes the current directory.
+        let pid_file = order.pid_file.map(std::path::absolute).transpose().doing(|| "--pid-file")?;
+        let sources = Sources::open(plan)?;
+        let mounts = HostMounts::prepare(plan, proc, sources.namespaces())?;
+        let filter = plan.seccomp.as_ref().map(|s| seccomp_cache::program(order.store, s)).transpose()?;
+        order.terminal.connect()?;
+        let pidfd_to = order.pidfd_receiver()?;
+        let stub = sys::exe::stub()?;
+        let rdt = plan.intel_rdt.as_ref().map(|_| rdt::Tree::find()).transpose();
+        Ok(Self { pid_file, sources, mounts, filter, pidfd_to, stub, rdt: rdt.doing(|| "linux.intelRdt")? })
+    }
+}
+
 /// Makes a container. On failure nothing of it is left.
 pub fn launch(mut order: Order<'_>) -> Result<Launched> {
-    // All that can fail without leaving anything behind comes first.
-    // Paths of the caller are made absolute before the rootfs becomes the current directory.
-    let pid_file = order.pid_file.map(std::path::absolute).transpose().doing(|| "--pid-file")?;
-    let mut sources = Sources::open(order.plan)?;
     let proc = Proc::open()?;
-    let mounts = mounts::HostMounts::prepare(order.plan, &proc, sources.namespaces())?;
-    let filter = order.plan.seccomp.as_ref().map(|s| seccomp_cache::program(order.store, s)).transpose()?;
-    order.terminal.connect()?;
-    let pidfd_to = order.pidfd_receiver()?;
+    let prepared = Prepared::of(&mut order, &proc)?;
     let hook_output = order.hook_output()?;
-    let stub = sys::exe::stub()?;
-    let rdt =
-        order.plan.intel_rdt.as_ref().map(|_| rdt::Tree::find()).transpose().doing(|| "linux.intelRdt")?;
     let place = Place::find(&order.plan.cgroup, order.plan.authority, &proc)?;
-    let record = order.record(place.intend()?, rdt.as_ref(), &proc)?;
+    let record = order.record(place.intend()?, prepared.rdt.as_ref(), &proc)?;
 
     let mut made = Made::reserve(order.store, order.id, record, &hook_output)?;
+    // Closed before it: to undo takes descriptors, and their limit may be why there is something to undo.
+    let Prepared { pid_file, mut sources, mounts, filter, pidfd_to, stub, rdt } = prepared;
     let cgroup = made.begin(&place, rdt.as_ref(), order.plan)?;
     let own = made.own(&place)?;
     sources.show_own(own.clone());

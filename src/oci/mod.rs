@@ -55,6 +55,7 @@ fn refused(error: &clap::Error) -> ExitCode {
 fn begin(cli: &Cli) -> Result<()> {
     // A caller that ignores it would have the kernel reap this process's children.
     sys::process::notice_children();
+    sys::process::on_large_file_fail();
     // Before this process opens anything itself.
     let kept = kept_open(&cli.command);
     let closed = (3..kept.saturating_add(3)).find(|fd| !sys::fs::is_open(*fd));

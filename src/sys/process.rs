@@ -191,6 +191,12 @@ pub fn adopt_orphans() -> Result<(), SysError> {
     nix::sys::prctl::set_child_subreaper(true).call(|| "prctl(PR_SET_CHILD_SUBREAPER)")
 }
 
+/// Has a write beyond RLIMIT_FSIZE answer EFBIG: SIGXFSZ would end this process without a word.
+pub fn on_large_file_fail() {
+    // SAFETY: to ignore a signal runs no code of ours.
+    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
+}
+
 /// Gives SIGCHLD its default action: ended children can be waited for.
 pub fn notice_children() {
     // SAFETY: the default action runs no code of ours.

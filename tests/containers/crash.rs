@@ -505,3 +505,43 @@ fn a_frozen_container_can_be_killed_and_deleted() {
         case.call(line).finish().ok();
     }
 }
+
+#[test]
+fn with_few_descriptors_a_create_is_done_or_leaves_nothing() {
+    let case = case!();
+    let b = rich(&case);
+    let (mut done, mut failed) = (0, 0);
+    for few in 4..40 {
+        let line = format!("ulimit -n {few}; exec \"$@\"");
+        let created =
+            case.call_through(&["sh", "-c", &line, "few"], ["create", "-b", b.path(), &b.id]).finish();
+        match created.code() {
+            0 => {
+                case.delete(&b.id);
+                done += 1;
+            }
+            _ => {
+                assert!(created.stderr().contains("(EMFILE)"), "with {few}: {created}");
+                failed += 1;
+            }
+        }
+        nothing_is_left(&case, &format!("with {few} descriptors"));
+    }
+    assert!(done > 3 && failed > 3, "{done} done, {failed} failed");
+}
+
+#[test]
+fn a_limit_for_the_size_of_files_is_an_error_and_leaves_nothing() {
+    let case = case!();
+    let b = rich(&case);
+    // Through a pipe: a file takes no message either.
+    let none = ["bash", "-o", "pipefail", "-c", "(ulimit -f 0; exec \"$@\" 2>&1) | cat >&2", "none"];
+    case.call_through(&none, ["create", "-b", b.path(), &b.id]).finish().fails(&["(EFBIG)"]);
+    nothing_is_left(&case, "of it");
+    // A program has the signal again. As process 1 it would not end by it.
+    let b = case.script("(ulimit -f 0; echo x >/tmp/file); echo $?", |config| {
+        add_mount(config, "/tmp", "tmpfs", "tmpfs", &[]);
+    });
+    let code = 128 + libc::SIGXFSZ;
+    assert_eq!(case.run(&b).ok().lines(), [code.to_string()]);
+}

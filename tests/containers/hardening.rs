@@ -1,5 +1,5 @@
 //! What keeps a container in: masked and read-only paths, sysctls, and the runtime's protection of itself.
-//! Names of attacks are those of the design's list of advisories.
+//! Attacks are named by their CVE where they have one.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -170,7 +170,10 @@ fn run_leaves_a_container_alone_that_has_its_id_by_now() {
     let b = case.script("sleep 100", |_| {});
     let mut run = case.call(["run", "-b", b.path(), &b.id]).spawn();
     case.until_running(&b);
-    // It sees nothing of what happens now.
+    // It sees nothing of what happens now. Stopped while it still had the lock, it would hold up everybody.
+    let dir = case.state.join(&b.id);
+    let free = || case.host(["flock", "-n", dir.to_str().unwrap(), "true"]).finish().code() == 0;
+    eventually("it has given the container free", free);
     run.signal(libc::SIGSTOP);
     case.delete(&b.id);
     case.created(&b);
