@@ -1,0 +1,184 @@
+//! `linux.resources` as files of cgroup v2: config-linux.md, "Control groups", and the kernel's
+//! cgroup-v2.rst. A module for each kind. What has no file there is refused by name: a limit that is asked for
+//! is never silently left out.
+
+mod cpu;
+mod hugetlb;
+mod io;
+mod memory;
+pub mod owner;
+mod pids;
+mod place;
+mod rdma;
+mod unified;
+
+use std::path::PathBuf;
+
+use super::{Authority, Rootless};
+use crate::error::{Result, unsupported};
+use crate::spec::oci::{Linux, LinuxNetwork, LinuxResources};
+pub use place::Chosen;
+
+/// The container's cgroup.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CgroupPlan {
+    /// Relative to the root of the cgroup2 tree.
+    pub path: PathBuf,
+    /// Done before the container's first process enters it.
+    pub writes: Vec<Write>,
+    /// The device program; each u64 is one instruction.
+    pub devices: Option<Vec<u64>>,
+    /// Whose choice the path is.
+    pub chosen: Chosen,
+    /// What is to happen if there is no permission to make it.
+    pub if_denied: IfDenied,
+    /// Whose it becomes, if it doesn't stay the runtime's.
+    pub owner: Option<owner::Owner>,
+}
+
+/// What is to happen if there is no permission to make a cgroup: cgroups(7), "Cgroup delegation".
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IfDenied {
+    /// It is an error.
+    Fail,
+    /// The container stays in the caller's cgroup: nobody has asked for a place or a limit.
+    Stay,
+}
+
+impl CgroupPlan {
+    /// The first limit that is asked for.
+    pub fn first_limit(&self) -> Option<&Write> {
+        self.writes.iter().find(|write| !write.is_no_limit())
+    }
+
+    /// Decides what happens without permission.
+    pub(super) fn may_be_denied(self, authority: Authority, rootless: Rootless) -> Self {
+        let may = match rootless {
+            Rootless::Auto => authority == Authority::User,
+            Rootless::True => true,
+            Rootless::False => false,
+        };
+        let asked_for = self.chosen == Chosen::ByConfiguration || self.first_limit().is_some();
+        let if_denied = if may && !asked_for { IfDenied::Stay } else { IfDenied::Fail };
+        Self { if_denied, ..self }
+    }
+
+    /// Decides whose it becomes.
+    pub(super) fn owned_by(self, owner: Option<owner::Owner>) -> Self {
+        Self { owner, ..self }
+    }
+}
+
+/// One value for one file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Write {
+    /// The property, for messages.
+    pub property: &'static str,
+    /// The controller that has the file; `None` for those that every cgroup has.
+    pub controller: Option<String>,
+    /// Such as `memory.max`.
+    pub file: String,
+    /// What is written.
+    pub value: String,
+    /// What it means that the kernel has no such file.
+    pub absence: Absence,
+}
+
+/// What it means that the kernel has no such file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Absence {
+    /// What was asked for can't be done.
+    Error,
+    /// Another file does it alone.
+    Fine,
+}
+
+impl Write {
+    /// Whether it says that there shall be none.
+    pub fn is_no_limit(&self) -> bool {
+        self.value == "max"
+    }
+
+    /// Whether init has to be in the cgroup before: a limit of processes that has no room for it and its helper
+    /// would have the clone fail, and what is there already may stay (cgroup-v2.rst, "PID").
+    pub fn is_late(&self) -> bool {
+        self.file == "pids.max" && matches!(self.value.as_str(), "0" | "1")
+    }
+}
+
+/// Plans `linux.cgroupsPath` and `linux.resources`.
+pub fn plan(linux: &Linux, id: &str) -> Result<CgroupPlan> {
+    let (path, chosen) = place::plan(linux, id)?;
+    let writes = linux.resources().as_ref().map(writes).transpose()?;
+    Ok(CgroupPlan {
+        path,
+        writes: writes.unwrap_or_default(),
+        devices: super::devices::program(linux)?,
+        chosen,
+        if_denied: IfDenied::Fail,
+        owner: None,
+    })
+}
+
+fn writes(resources: &LinuxResources) -> Result<Vec<Write>> {
+    resources.network().iter().try_for_each(check_network)?;
+    let mut writes = Vec::new();
+    writes.extend(resources.pids().iter().flat_map(pids::writes));
+    if let Some(memory) = resources.memory() {
+        writes.extend(memory::writes(memory)?);
+    }
+    if let Some(cpu) = resources.cpu() {
+        writes.extend(cpu::writes(cpu)?);
+    }
+    if let Some(io) = resources.block_io() {
+        writes.extend(io::writes(io)?);
+    }
+    if let Some(rdma) = resources.rdma() {
+        writes.extend(rdma::writes(rdma)?);
+    }
+    writes.extend(hugetlb::writes(resources.hugepage_limits().as_deref().unwrap_or_default())?);
+    for (file, value) in resources.unified().iter().flatten() {
+        writes.push(unified::one(file, value)?);
+    }
+    writes.sort_by(|a, b| a.file.cmp(&b.file));
+    Ok(writes)
+}
+
+fn check_network(network: &LinuxNetwork) -> Result<()> {
+    let asked_for = network.class_id().is_some_and(|id| id != 0)
+        || network.priorities().as_ref().is_some_and(|priorities| !priorities.is_empty());
+    match asked_for {
+        true => Err(unsupported("linux.resources.network: cgroup v2 has no network controllers")),
+        false => Ok(()),
+    }
+}
+
+fn write(property: &'static str, file: &str, value: impl Into<String>) -> Write {
+    let controller = file.split('.').next().filter(|name| *name != "cgroup").map(str::to_owned);
+    Write { property, controller, file: file.to_owned(), value: value.into(), absence: Absence::Error }
+}
+
+fn limit(value: i64) -> String {
+    if value < 0 { "max".to_owned() } else { value.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::plan;
+
+    /// The files and values of `linux.resources`.
+    pub(super) fn writes(json: &str) -> Result<Vec<(String, String)>, String> {
+        let linux = serde_json::from_str(&format!(r#"{{"resources":{json}}}"#)).unwrap();
+        let plan = plan(&linux, "c").map_err(|e| format!("{e:#}"))?;
+        Ok(plan.writes.into_iter().map(|w| (w.file, w.value)).collect())
+    }
+
+    #[test]
+    fn the_network_controllers_of_v1_are_refused() {
+        for asked in [r#"{"classID":1}"#, r#"{"priorities":[{"name":"lo","priority":1}]}"#] {
+            let error = writes(&format!(r#"{{"network":{asked}}}"#)).unwrap_err();
+            assert_eq!(error, "linux.resources.network: cgroup v2 has no network controllers");
+        }
+        assert_eq!(writes(r#"{"network":{"classID":0,"priorities":[]}}"#).unwrap(), []);
+    }
+}
