@@ -43,7 +43,7 @@ impl Host {
 }
 
 /// A config that every runtime of this run gets, except for its cgroup path and its arguments.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Template {
     /// The name of the bundle's directory.
     pub(crate) name: String,
@@ -73,6 +73,23 @@ impl Template {
         Ok(Self { name, adaptations, config, bundle, rootfs })
     }
 
+    /// The same without limits, and with one of each controller that this machine has: memory, cpu, pids, io, or huge
+    /// pages where it has nothing else.
+    pub(crate) fn without_and_with_limits(mut self, host: &Host) -> (Self, Self) {
+        let rules = self.config["linux"]["resources"]["devices"].take();
+        let rules = if rules.is_null() { json!([]) } else { rules };
+        self.config["linux"]["resources"] = json!({ "devices": rules });
+        let mut limited = Self { config: self.config.clone(), adaptations: Vec::new(), ..self.clone() };
+        for (controller, property, limit) in limits() {
+            if host.has(controller) {
+                limited.config["linux"]["resources"][property] = limit;
+                self.adaptations.push(format!(".limits: with linux.resources.{property}"));
+            }
+        }
+        limited.adaptations.clone_from(&self.adaptations);
+        (self, limited)
+    }
+
     /// The config for one container.
     fn config(&self, arguments: &[&str], cgroup: &str) -> Result<Value> {
         let program = arguments.first().copied().unwrap_or_default();
@@ -86,6 +103,31 @@ impl Template {
         config["linux"]["cgroupsPath"] = json!(cgroup);
         Ok(config)
     }
+}
+
+/// What engines ask for: controller, property, limit. None of them is ever reached.
+fn limits() -> Vec<(&'static str, &'static str, Value)> {
+    let mut limits = vec![
+        ("memory", "memory", json!({ "limit": 512 << 20, "reservation": 256 << 20, "swap": 1 << 30 })),
+        ("cpu", "cpu", json!({ "shares": 512, "quota": 150_000, "period": 100_000 })),
+        ("pids", "pids", json!({ "limit": 2048 })),
+        ("hugetlb", "hugepageLimits", json!([{ "pageSize": "2MB", "limit": 4 << 20 }])),
+    ];
+    if let Some((major, minor)) = block_device() {
+        let rate = json!([{ "major": major, "minor": minor, "rate": 100 << 20 }]);
+        limits.push(("io", "blockIO", json!({ "throttleWriteBpsDevice": rate })));
+    }
+    limits
+}
+
+/// Any whole block device.
+fn block_device() -> Option<(u64, u64)> {
+    let mut devices = std::fs::read_dir("/sys/block").ok()?.filter_map(|entry| {
+        let number = std::fs::read_to_string(entry.ok()?.path().join("dev")).ok()?;
+        let (major, minor) = number.trim().split_once(':')?;
+        Some((major.parse().ok()?, minor.parse().ok()?))
+    });
+    devices.next()
 }
 
 /// Relative sources of bind mounts are relative to the bundle (config.md, "Mounts"); the copy lies elsewhere.

@@ -33,7 +33,7 @@ use bundle::{Host, Scratch, Template};
 use chart::Chart;
 use measure::{Batch, Operation, Plan};
 use report::{Line, Setting};
-use runtime::{Named, Runtime};
+use runtime::{Meter, Named, Runtime, Variant};
 
 /// Rounds without `--rounds`: of single commands, and of batches with `--parallel`.
 const ROUNDS: usize = 100;
@@ -66,6 +66,16 @@ struct Options {
     /// Instead of single commands: keep K `run` under way and count containers per second, in batches of 4 K
     #[arg(long, value_name = "K")]
     parallel: Option<usize>,
+    /// Measure each runtime with limits, too (NAME.limits), and tell what they cost
+    #[arg(long, conflicts_with = "parallel")]
+    limits: bool,
+    /// Measure each runtime with N of its containers alive, too (NAME.N-alive), and tell what these cost
+    #[arg(long, value_name = "N", conflicts_with_all = ["parallel", "limits"])]
+    alive: Option<usize>,
+    /// Measure the processor's time instead of the clock on the wall: on a busy machine, and without what the container's
+    /// own process does
+    #[arg(long, conflicts_with = "parallel")]
+    busy: bool,
     /// Draw a chart
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
@@ -105,11 +115,16 @@ fn bench(options: &Options) -> Result<()> {
 
 fn measure_and_report(options: &Options, host: &Host, template: &Template, scratch: &Scratch) -> Result<()> {
     let named = named_runtimes(options)?;
-    let runtimes: Vec<Runtime> =
-        named.iter().map(|named| Runtime::find(named, scratch)).collect::<Result<_>>()?;
-    let setting = setting(options, host, template, &runtimes)?;
+    let runtimes = runtimes(options, &named, scratch)?;
+    let (template, limited) = match options.limits {
+        true => template.clone().without_and_with_limits(host),
+        false => (template.clone(), template.clone()),
+    };
+    let setting = setting(options, host, &template, &runtimes)?;
     let (rounds, warmup) = (setting.rounds, setting.warmup);
-    let plan = Plan { runtimes: &runtimes, template, scratch, rounds, warmup };
+    let meter = if options.busy { Meter::Busy } else { Meter::Time };
+    let (template, limited) = (&template, &limited);
+    let plan = Plan { runtimes: &runtimes, template, limited, scratch, meter, rounds, warmup };
     print(&report::heading(&setting, &runtimes))?;
     let results = match options.parallel {
         None => one_by_one(&plan, &setting, options)?,
@@ -130,11 +145,12 @@ fn one_by_one(plan: &Plan, setting: &Setting, options: &Options) -> Result<Vec<V
     let series = measure::one_by_one(plan, &options.operations)?;
     let lines = report::lines(&series, setting.baseline);
     print(&report::table(&lines, plan.runtimes, setting.baseline))?;
+    print(&report::prices(&lines, plan.runtimes))?;
     if let Some(file) = &options.svg {
         let title = format!("Time of a command, bundle {}", setting.bundle);
         let subtitle = format!(
-            "Bars: p50 of {} interleaved rounds, wall clock; whiskers: p90 and p99. Shorter is better.",
-            setting.rounds
+            "Bars: p50 of {} interleaved rounds, {}; whiskers: p90 and p99. Shorter is better.",
+            setting.rounds, setting.clock
         );
         write(file, &chart([title, subtitle], &lines, setting, plan.runtimes))?;
     }
@@ -163,6 +179,25 @@ fn at_once_report(plan: &Plan, setting: &Setting, options: &Options, batch: Batc
     let rates = rates.iter().map(|line| result(line, &loads[line.runtime].per_second));
     let times = times.iter().map(|line| result(line, &loads[line.runtime].times_ms));
     Ok(rates.chain(times).collect())
+}
+
+/// All that take turns: each runtime, followed by its variant if one is asked for.
+fn runtimes(options: &Options, named: &[Named], scratch: &Scratch) -> Result<Vec<Runtime>> {
+    let variant = match options.alive {
+        Some(count) => Variant::Beside(count),
+        None if options.limits => Variant::Limited,
+        None => Variant::Plain,
+    };
+    let mut runtimes: Vec<Runtime> = Vec::new();
+    for named in named {
+        let runtime = Runtime::find(named, runtimes.len(), scratch)?;
+        let other = (variant != Variant::Plain)
+            .then(|| runtime.as_variant(runtimes.len() + 1, variant, scratch))
+            .transpose()?;
+        runtimes.push(runtime);
+        runtimes.extend(other);
+    }
+    Ok(runtimes)
 }
 
 /// The runtimes that were asked for, or the three that the project compares.
@@ -201,6 +236,7 @@ fn setting(options: &Options, host: &Host, template: &Template, runtimes: &[Runt
         rounds: options.rounds.unwrap_or(rounds).max(1),
         warmup: options.warmup.unwrap_or(warmup),
         baseline,
+        clock: if options.busy { "processor time" } else { "wall clock" },
     })
 }
 

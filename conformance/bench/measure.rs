@@ -1,16 +1,17 @@
 //! The rounds: every runtime does the same thing in turn, A B C A B C, so that all see the same drift of the
-//! machine. Each does it twice in its turn, and the second counts.
+//! machine. Each does it twice in its turn, and the second counts. A variant of a runtime takes turns like another one,
+//! except for containers that are there already: these are for one runtime at a time, between two halves without.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use nix::errno::Errno;
 use nix::unistd::Pid;
 
 use crate::bundle::{Scratch, Template};
 use crate::report::Progress;
-use crate::runtime::{Container, Meter, Runtime, Sample, Slot};
+use crate::runtime::{Container, Meter, Runtime, Sample, Slot, Variant};
 use crate::sys;
 
 /// The payload of every container and of `exec`.
@@ -69,11 +70,15 @@ pub(crate) struct Series {
 }
 
 /// How often and on what.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Plan<'a> {
     pub(crate) runtimes: &'a [Runtime],
     pub(crate) template: &'a Template,
+    /// For the variant with limits.
+    pub(crate) limited: &'a Template,
     pub(crate) scratch: &'a Scratch,
+    /// What a round that counts is measured with.
+    pub(crate) meter: Meter,
     pub(crate) rounds: usize,
     /// Rounds before the first that counts.
     pub(crate) warmup: usize,
@@ -81,10 +86,12 @@ pub(crate) struct Plan<'a> {
 
 impl Plan<'_> {
     fn slots(&self, name: &str, arguments: &[&str]) -> Result<Vec<Slot<'_>>> {
-        self.runtimes
-            .iter()
-            .map(|runtime| Slot::make(runtime, name, self.scratch, (self.template, arguments)))
-            .collect()
+        self.runtimes.iter().map(|runtime| self.slot(runtime, name, arguments)).collect()
+    }
+
+    fn slot<'s>(&'s self, runtime: &'s Runtime, name: &str, arguments: &[&str]) -> Result<Slot<'s>> {
+        let template = if runtime.variant == Variant::Limited { self.limited } else { self.template };
+        Slot::make(runtime, name, self.scratch, (template, arguments))
     }
 }
 
@@ -112,7 +119,14 @@ pub(crate) fn one_by_one(plan: &Plan, operations: &[Operation]) -> Result<Vec<Se
     // exec comes last and alone: the containers that it needs should not be there for the others.
     let (exec, others): (Vec<_>, Vec<_>) = operations.iter().partition(|op| **op == Operation::Exec);
     if !others.is_empty() {
-        rounds(plan, &plan.slots("true", &[PAYLOAD])?, &others, &mut record)?;
+        let slots = plan.slots("true", &[PAYLOAD])?;
+        let beside = slots.iter().position(|slot| matches!(slot.runtime.variant, Variant::Beside(_)));
+        match beside {
+            None => rounds(plan, &slots, &others, &mut record)?,
+            Some(_) => {
+                slots.chunks(2).try_for_each(|pair| beside_others(plan, pair, &others, &mut record))?
+            }
+        }
     }
     if !exec.is_empty() {
         let slots = plan.slots("stay", &STAYING)?;
@@ -134,9 +148,25 @@ fn rounds(plan: &Plan, slots: &[Slot], operations: &[Operation], record: &mut Re
     let mut progress = Progress::new("round", plan.rounds);
     for _ in 0..plan.rounds {
         progress.step();
-        round(slots, operations, Meter::Time, record)?;
+        round(slots, operations, plan.meter, record)?;
     }
     Ok(())
+}
+
+/// A runtime with none of its containers there, with many, and with none again: what the machine does meanwhile is in
+/// both. Only the runtime's own are there.
+fn beside_others(plan: &Plan, pair: &[Slot], operations: &[Operation], record: &mut Record) -> Result<()> {
+    let [none, many] = pair else { bail!("a runtime has no variant beside it") };
+    let Variant::Beside(count) = many.runtime.variant else { bail!("{} is no variant", many.runtime.name) };
+    let half = Plan { rounds: plan.rounds.div_ceil(2), ..*plan };
+    rounds(&half, std::slice::from_ref(none), operations, record)?;
+    let slots = (0..count)
+        .map(|number| plan.slot(many.runtime, &format!("alive-{number}"), &STAYING))
+        .collect::<Result<Vec<_>>>()?;
+    let alive = slots.iter().map(Slot::stay).collect::<Result<Vec<Container>>>()?;
+    rounds(plan, std::slice::from_ref(many), operations, record)?;
+    drop(alive);
+    rounds(&half, std::slice::from_ref(none), operations, record)
 }
 
 /// Each sample has one before it that isn't kept, of the same runtime and operation. Without it a sample
@@ -144,20 +174,16 @@ fn rounds(plan: &Plan, slots: &[Slot], operations: &[Operation], record: &mut Re
 /// has filled the processor's caches: the same crun takes 10 % longer for `run` in the place behind runc.
 fn round(slots: &[Slot], operations: &[Operation], meter: Meter, record: &mut Record) -> Result<()> {
     for operation in operations {
-        for (runtime, slot) in slots.iter().enumerate() {
-            once(*operation, (runtime, slot), meter, &mut Record::default())?;
-            once(*operation, (runtime, slot), meter, record)?;
+        for slot in slots {
+            once(*operation, slot, meter, &mut Record::default())?;
+            once(*operation, slot, meter, record)?;
         }
     }
     Ok(())
 }
 
-fn once(
-    operation: Operation,
-    (runtime, slot): (usize, &Slot),
-    meter: Meter,
-    record: &mut Record,
-) -> Result<()> {
+fn once(operation: Operation, slot: &Slot, meter: Meter, record: &mut Record) -> Result<()> {
+    let runtime = slot.runtime.index;
     match operation {
         Operation::Run => record.add(Row::Run, runtime, slot.run(meter)?),
         Operation::Exec => record.add(Row::Exec, runtime, slot.exec(meter, PAYLOAD)?),

@@ -7,7 +7,7 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 use crate::measure::{Batch, Load, PAYLOAD, Series};
-use crate::runtime::Runtime;
+use crate::runtime::{Runtime, Variant};
 use crate::stats::percentile;
 
 /// Where and on what the figures were taken.
@@ -24,6 +24,8 @@ pub(crate) struct Setting {
     pub(crate) load: String,
     pub(crate) rounds: usize,
     pub(crate) warmup: usize,
+    /// What the milliseconds are of.
+    pub(crate) clock: &'static str,
     /// Index of the runtime that the others are compared with.
     pub(crate) baseline: usize,
 }
@@ -135,7 +137,10 @@ pub(crate) fn heading(setting: &Setting, runtimes: &[Runtime]) -> String {
     for runtime in runtimes {
         text += &format!("runtime  {}: {} ({})\n", runtime.name, runtime.version, runtime.program.display());
     }
-    text += &format!("rounds   {} interleaved, after {} to warm up\n", setting.rounds, setting.warmup);
+    text += &format!(
+        "rounds   {} interleaved, {}, after {} to warm up\n",
+        setting.rounds, setting.clock, setting.warmup
+    );
     text
 }
 
@@ -174,6 +179,21 @@ pub(crate) fn table(lines: &[Line], runtimes: &[Runtime], baseline: usize) -> St
     text
 }
 
+/// What each variant takes more than the runtime that it is one of: milliseconds and percent of the p50.
+pub(crate) fn prices(lines: &[Line], runtimes: &[Runtime]) -> String {
+    let mut text = String::new();
+    for line in lines.iter().filter(|line| runtimes[line.runtime].variant != Variant::Plain) {
+        let same = |plain: &&Line| plain.group == line.group && plain.runtime + 1 == line.runtime;
+        let Some(plain) = lines.iter().find(same) else {
+            continue;
+        };
+        let (more, percent) = (line.p50 - plain.p50, (line.p50 / plain.p50 - 1.0) * 100.0);
+        let name = &runtimes[line.runtime].name;
+        write_to(&mut text, format_args!("{}: {name} takes {more:+.3} ms, {percent:+.1} %\n", line.group));
+    }
+    if text.is_empty() { text } else { format!("\n{text}") }
+}
+
 /// The document of `--json`. Its `samples` are every round in order, so that other statistics can be made.
 pub(crate) fn document(setting: &Setting, runtimes: &[Runtime], results: Value) -> Value {
     let runtimes: Vec<Value> = runtimes
@@ -189,6 +209,7 @@ pub(crate) fn document(setting: &Setting, runtimes: &[Runtime], results: Value) 
         "processors": setting.processors,
         "load": setting.load,
         "rounds": setting.rounds,
+        "clock": setting.clock,
         "warmup": setting.warmup,
         "baseline": runtimes[setting.baseline]["name"],
         "runtimes": runtimes,

@@ -54,10 +54,25 @@ pub(crate) struct Runtime {
     pub(crate) version: String,
     /// Its `--root`: empty at first and its own, kept over the rounds as an engine does.
     state: PathBuf,
+    /// Its place among all, with their variants.
+    pub(crate) index: usize,
+    /// What is other than usual.
+    pub(crate) variant: Variant,
+}
+
+/// What may be other for a runtime than usual, so that its price can be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Variant {
+    /// Nothing.
+    Plain,
+    /// The container has limits.
+    Limited,
+    /// So many of its containers are there already.
+    Beside(usize),
 }
 
 impl Runtime {
-    pub(crate) fn find(named: &Named, scratch: &Scratch) -> Result<Self> {
+    pub(crate) fn find(named: &Named, index: usize, scratch: &Scratch) -> Result<Self> {
         let program = look_up(&named.program)
             .with_context(|| format!("runtime {}: no program {}", named.name, named.program.display()))?;
         let output = Command::new(&program)
@@ -70,7 +85,18 @@ impl Runtime {
             bail!("{} --version: {}: {}", program.display(), output.status, said.trim());
         }
         let state = scratch.make_dir(&format!("state-{}", named.name))?;
-        Ok(Self { name: named.name.clone(), program, version, state })
+        Ok(Self { name: named.name.clone(), program, version, state, index, variant: Variant::Plain })
+    }
+
+    /// The same program with a state root of its own, as a runtime of another name.
+    pub(crate) fn as_variant(&self, index: usize, variant: Variant, scratch: &Scratch) -> Result<Self> {
+        let name = match variant {
+            Variant::Plain => self.name.clone(),
+            Variant::Limited => format!("{}.limits", self.name),
+            Variant::Beside(count) => format!("{}.{count}-alive", self.name),
+        };
+        let state = scratch.make_dir(&format!("state-{name}"))?;
+        Ok(Self { name, program: self.program.clone(), version: self.version.clone(), state, index, variant })
     }
 }
 
@@ -89,13 +115,15 @@ fn look_up(program: &Path) -> Option<PathBuf> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Meter {
     Time,
+    /// Of the processor instead of the clock on the wall.
+    Busy,
     Memory,
 }
 
 /// What one command took.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Sample {
-    /// Wall clock, from before the spawn until the wait has come back.
+    /// Wall clock, from before the spawn until the wait has come back; or what of it the processor was busy for it.
     Time(Duration),
     /// Peak resident memory in KiB.
     Memory(u64),
@@ -231,6 +259,7 @@ impl<'a> Slot<'a> {
         }
         Ok(match meter {
             Meter::Time => Sample::Time(took),
+            Meter::Busy => Sample::Time(ended.busy),
             Meter::Memory => Sample::Memory(peak::read(&self.peak_file)?),
         })
     }

@@ -3,6 +3,7 @@
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use nix::errno::Errno;
@@ -20,6 +21,8 @@ pub(crate) struct Ended {
     pub(crate) status: ExitStatus,
     /// ru_maxrss in KiB: of the child or of the largest descendant that it waited for, whichever is larger.
     pub(crate) peak_kib: u64,
+    /// ru_utime and ru_stime: of the child and of all descendants that it waited for.
+    pub(crate) busy: Duration,
 }
 
 /// wait4(2) without WNOHANG: sleeps in the kernel until `pid`, or any child for None, ends.
@@ -38,7 +41,13 @@ pub(crate) fn wait4(pid: Option<Pid>) -> Result<Ended, Errno> {
         pid: Pid::from_raw(ended),
         status: ExitStatus::from_raw(status),
         peak_kib: u64::try_from(usage.ru_maxrss).unwrap_or(0),
+        busy: duration(usage.ru_utime) + duration(usage.ru_stime),
     })
+}
+
+fn duration(time: libc::timeval) -> Duration {
+    let part = |number: i64| u64::try_from(number).unwrap_or(0);
+    Duration::from_secs(part(time.tv_sec)) + Duration::from_micros(part(time.tv_usec))
 }
 
 /// Waits for a command of a runtime. One signal doesn't end the wait: a runtime that is killed between two
