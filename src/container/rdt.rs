@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::{Pid, UnlinkatFlags, unlinkat};
 
-use crate::error::{Doing, Kind, Result, best_effort, failure, invalid};
+use crate::error::{Doing, Kind, Result, best_effort, failure, invalid, unsupported};
 use crate::plan::intel_rdt::{Group, IntelRdt};
 use crate::proc;
 use crate::spec::record::RdtRecord;
@@ -44,7 +44,8 @@ impl Tree {
     /// What [`Self::make`] will make: for the record that precedes it. A group that the container can't have is an
     /// error while there is nothing to undo.
     pub fn intend(&self, plan: &IntelRdt) -> Result<RdtRecord> {
-        let mut record = RdtRecord { own: None, named: None, monitor: None };
+        let class = Some(directory(&plan.group).to_owned());
+        let mut record = RdtRecord { own: None, named: None, monitor: None, class };
         match &plan.group {
             Group::Default => {}
             Group::Own(id) if self.has(id)? => {
@@ -100,11 +101,37 @@ impl Tree {
         let mut file = std::fs::File::from(self.open(&path, OFlag::O_WRONLY)?);
         // Each in a write of its own: within one the kernel takes a domain once only, and the last one has to win.
         let schemata = plan.schemata.join("\n");
-        for value in plan.limits.iter().chain((!schemata.is_empty()).then_some(&schemata)) {
-            let written = file.write_all(format!("{value}\n").as_bytes());
-            written.call(|| format!("write({value:?})")).doing(|| self.explanation())?;
-        }
-        Ok(())
+        let schemata = (!schemata.is_empty()).then_some(&schemata);
+        plan.limits.iter().chain(schemata).try_for_each(|value| self.write(&mut file, value))
+    }
+
+    fn write(&self, file: &mut std::fs::File, value: &str) -> Result<()> {
+        let written = file.write_all(format!("{value}\n").as_bytes());
+        written.call(|| format!("write({value:?})")).doing(|| self.explanation())
+    }
+
+    /// Changes the limits of the class that a container is in: of all that are in it. What has been written is put
+    /// back if a later one fails.
+    pub fn change(&self, record: &RdtRecord, limits: &[String]) -> Result<()> {
+        let Some(class) = &record.class else {
+            return Err(unsupported(
+                "its class is not recorded: an older version has created this container",
+            ));
+        };
+        let path = class.join("schemata");
+        let change = || {
+            let there = fs::read_all(self.open(&path, OFlag::O_RDONLY)?, 1 << 20)?;
+            let mut file = std::fs::File::from(self.open(&path, OFlag::O_WRONLY)?);
+            limits.iter().try_for_each(|value| self.write(&mut file, value)).inspect_err(|_| {
+                let before = String::from_utf8_lossy(&there).into_owned();
+                for line in
+                    before.lines().filter(|line| limits.iter().any(|limit| resource(limit) == resource(line)))
+                {
+                    best_effort("put the schema back", self.write(&mut file, line.trim()));
+                }
+            })
+        };
+        change().doing(|| format!("{:?}", self.shown(&path)))
     }
 
     /// Puts a process into the groups; what it starts is in them, too.
@@ -193,6 +220,11 @@ fn directory(group: &Group) -> &Path {
         Group::Default => Path::new(""),
         Group::Named(name) | Group::Own(name) => Path::new(name),
     }
+}
+
+/// What a line of `schemata` is about, such as `L3`.
+fn resource(line: &str) -> &str {
+    line.split_once(':').map_or(line, |(resource, _)| resource).trim()
 }
 
 /// A schema that is not what the group has is an error: others are in it, too.

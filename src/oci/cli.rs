@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::update::UpdateArgs;
+
 /// An OCI container runtime for Linux.
 #[derive(Debug, Parser)]
 #[command(name = "minidocker-oci", version = super::VERSION, args_override_self = true, disable_help_subcommand = true, disable_version_flag = true)]
@@ -112,6 +114,9 @@ pub(super) enum Command {
         #[arg(short, long)]
         force: bool,
     },
+    /// Change the limits of a container
+    #[command(args_override_self = true)]
+    Update(UpdateArgs),
     /// List containers
     #[command(args_override_self = true)]
     List(ListArgs),
@@ -268,6 +273,9 @@ mod tests {
             "r spec --rootless --bundle /b",
             "r features",
             "r start id",
+            "r update --resources=/run/f id",
+            "r --root /r --log /l --log-format json update --resources=- id",
+            "r --root /r update --resources - id",
         ] {
             if let Err(error) = parse(line) {
                 panic!("{line}: {error}");
@@ -292,7 +300,7 @@ mod tests {
 
     #[test]
     fn a_verb_without_an_id_is_refused() {
-        for verb in ["create", "run", "start", "state", "kill", "delete"] {
+        for verb in ["create", "run", "start", "state", "kill", "delete", "update"] {
             assert!(parse(&format!("r {verb}")).is_err(), "{verb}");
         }
     }

@@ -2,6 +2,7 @@
 //! expect to hear. runc's own flags and words are its base.
 
 mod cli;
+mod update;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -124,6 +125,7 @@ fn dispatch(cli: &Cli) -> Result<u8> {
             let force = if *force { Force::Yes } else { Force::No };
             verbs::delete::delete(&runtime(cli)?, &parse(id)?, force)?;
         }
+        Command::Update(args) => verbs::update::update(&runtime(cli)?, &parse(args.id())?, &args.asked()?)?,
         Command::List(args) => list(&runtime(cli)?, args)?,
         Command::Spec { bundle, rootless } => {
             let kind = if *rootless { SpecKind::Rootless } else { SpecKind::Root };

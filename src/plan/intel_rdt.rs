@@ -47,17 +47,7 @@ fn one(rdt: &LinuxIntelRdt, id: &str) -> Result<IntelRdt> {
         Some(clos) if clos == "/" => Group::Default,
         Some(clos) => Group::Named(directory(&clos).doing(|| "closID")?),
     };
-    let mut limits = Vec::new();
-    if let Some(cache) = given(rdt.l3_cache_schema()) {
-        // That it has one line and begins with L3: is only recommended.
-        limits.extend(cache.lines().filter(|line| !line.is_empty()).map(str::to_owned));
-    }
-    if let Some(bandwidth) = given(rdt.mem_bw_schema()) {
-        if !bandwidth.starts_with("MB:") {
-            return Err(invalid(format!("memBwSchema: {bandwidth:?} does not begin with \"MB:\"")));
-        }
-        limits.push(line(&bandwidth).doing(|| "memBwSchema")?);
-    }
+    let limits = limits(rdt.l3_cache_schema().as_deref(), rdt.mem_bw_schema().as_deref())?;
     let lines = rdt.schemata().iter().flatten().enumerate();
     let schemata = lines.map(|(index, text)| line(text).doing(|| format!("schemata[{index}]")));
     Ok(IntelRdt {
@@ -69,6 +59,23 @@ fn one(rdt: &LinuxIntelRdt, id: &str) -> Result<IntelRdt> {
             _ => None,
         },
     })
+}
+
+/// `l3CacheSchema` and `memBwSchema` as lines of `schemata`, in this order.
+pub fn limits(cache: Option<&str>, bandwidth: Option<&str>) -> Result<Vec<String>> {
+    let mut limits = Vec::new();
+    if let Some(cache) = cache {
+        // That it has one line and begins with L3: is only recommended.
+        limits.extend(cache.lines().filter(|line| !line.is_empty()).map(str::to_owned));
+    }
+    // Engines write an absent string as an empty one.
+    if let Some(bandwidth) = bandwidth.filter(|text| !text.is_empty()) {
+        if !bandwidth.starts_with("MB:") {
+            return Err(invalid(format!("memBwSchema: {bandwidth:?} does not begin with \"MB:\"")));
+        }
+        limits.push(line(bandwidth).doing(|| "memBwSchema")?);
+    }
+    Ok(limits)
 }
 
 fn line(text: &str) -> Result<String> {

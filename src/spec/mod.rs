@@ -63,6 +63,21 @@ pub fn parse(content: &[u8]) -> Result<Spec> {
     lack.map_or(Ok(spec), |lack| Err(invalid(lack)))
 }
 
+/// Parses `linux.resources` on their own, as `update` gets them.
+pub fn parse_resources(content: &[u8]) -> Result<oci::LinuxResources> {
+    // Whole, so that it can't be more than one value of what it is put into.
+    serde_json::from_slice::<serde::de::IgnoredAny>(content)
+        .map_err(|error| invalid(format!("not valid JSON: {error}")))?;
+    // The model would take a list of values, too.
+    if content.trim_ascii_start().first() != Some(&b'{') {
+        return Err(invalid("it is not an object, as linux.resources is"));
+    }
+    let before = format!(r#"{{"ociVersion":"{OCI_VERSION}","linux":{{"resources":"#);
+    let spec = parse(&[before.as_bytes(), content, b"}}"].concat())?;
+    let resources = spec.linux().as_ref().and_then(|linux| linux.resources().clone());
+    Ok(resources.unwrap_or_default())
+}
+
 /// What the parser passes over. It skips unknown properties however deep they are, and no configuration needs to be
 /// that deep. And in maps, such as annotations, the last of several values would hold: config.md has names that are
 /// unique (glossary.md, "JSON").
@@ -185,7 +200,22 @@ fn check_version(spec: &Spec) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::parse;
+    use super::{parse, parse_resources};
+
+    #[test]
+    fn resources_are_read_on_their_own_as_in_a_configuration() {
+        let limit = |json: &str| {
+            let resources = parse_resources(json.as_bytes()).map_err(|e| format!("{e:#}"))?;
+            Ok::<_, String>(resources.pids().map(|pids| pids.limit()))
+        };
+        assert_eq!(limit(r#"{"pids":{"limit":7},"novel":1}"#), Ok(Some(7)));
+        assert_eq!((limit("{}"), limit(r#"{"pids":{}}"#)), (Ok(None), Ok(None)));
+        for bad in ["", "null", "[]", "garbage", "{}}", "{}},\"process\":{}", r#"{"pids":{"limit":"7"}}"#] {
+            assert!(limit(bad).is_err(), "{bad}");
+        }
+        let error = limit(r#"{"hugepageLimits":[{"pageSize":"2MB"}]}"#).unwrap_err();
+        assert_eq!(error, "/linux/resources/hugepageLimits/0: missing field `limit`");
+    }
 
     #[test]
     fn an_unknown_property_is_ignored() {

@@ -87,6 +87,9 @@ pub struct RdtRecord {
     pub named: Option<String>,
     /// The container's monitoring group.
     pub monitor: Option<PathBuf>,
+    /// The class of service that it is in, whoever has made it; empty for the default one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub class: Option<PathBuf>,
 }
 
 /// config.md, "POSIX-platform Hooks".

@@ -210,6 +210,13 @@ mod tests {
     }
 
     #[test]
+    fn limits_of_rdma_are_said_to_work_and_planned() {
+        assert_eq!(features().pointer("/linux/cgroup/rdma").unwrap(), true);
+        let config = json!({ "linux": { "resources": { "rdma": { "mlx5": { "hcaHandles": 1 } } } } });
+        assert_eq!(compiled(config).unwrap().cgroup.writes[0].value, "mlx5 hca_handle=1");
+    }
+
+    #[test]
     fn id_mapped_mounts_are_said_to_work_and_planned() {
         assert_eq!(features().pointer("/linux/mountExtensions/idmap/enabled").unwrap(), true);
         let maps = json!([{ "containerID": 0, "hostID": 1, "size": 1 }]);
@@ -224,7 +231,6 @@ mod tests {
         for (feature, config) in [
             ("cgroup/systemd", json!({ "linux": { "cgroupsPath": "system.slice:c:x" } })),
             ("cgroup/systemdUser", json!({ "linux": { "cgroupsPath": "user.slice:c:x" } })),
-            ("cgroup/rdma", json!({ "linux": { "resources": { "rdma": { "mlx5": { "hcaHandles": 1 } } } } })),
         ] {
             assert_eq!(features().pointer(&format!("/linux/{feature}")).unwrap(), false, "{feature}");
             let error = compiled(config).err().unwrap();

@@ -52,6 +52,8 @@ mod syscalls;
 #[cfg(test)]
 mod terminal;
 #[cfg(test)]
+mod update;
+#[cfg(test)]
 mod users;
 
 #[cfg(test)]

@@ -1,32 +1,34 @@
-//! Applying limits to a cgroup that has no process yet.
+//! Applying limits to a cgroup.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::os::fd::AsFd;
 use std::path::Path;
 
 use super::{Cgroup, Tree, owner};
 use crate::error::{Doing, Result, unsupported};
 use crate::plan::resources::owner::Owner;
-use crate::plan::resources::{Absence, CgroupPlan, Write};
+use crate::plan::resources::{Absence, CgroupPlan, Write, memory};
 use crate::sys::fs::{self, Lookup, OFlag};
-use crate::sys::{Call, Errno, bpf};
+use crate::sys::{Call, Errno, SysError, bpf};
 
 /// Those that are needed, each with a property that needs it.
 type Controllers<'a> = BTreeMap<&'a str, &'static str>;
 
-/// Enables the controllers that the limits need, writes the limits, attaches the device program, gives it its owner.
+/// Enables the controllers that the limits need, writes the limits, attaches the device program, gives it its owner:
+/// of a cgroup that has no process yet.
 pub(super) fn apply(tree: &Tree, cgroup: &Cgroup, plan: &CgroupPlan) -> Result<()> {
-    let limited = plan.writes.iter().filter(|write| !write.is_no_limit());
-    let controllers: Controllers<'_> =
-        limited.filter_map(|write| Some((write.controller.as_deref()?, write.property))).collect();
-    if !controllers.is_empty() {
-        enable(tree, &plan.path, &controllers)?;
+    enable_for(tree, &plan.path, &plan.writes)?;
+    if plan.checked_limit.is_some() {
+        // One that was there before may still have pages of files.
+        let used = cgroup.read("memory.current")?.trim_end().parse().unwrap_or(0);
+        memory::check_usage(plan.checked_limit, used)?;
     }
     for limit in plan.writes.iter().filter(|write| !write.is_late()) {
         write(cgroup, limit)?;
     }
     if let Some(program) = &plan.devices {
         let program = bpf::load_device_program(program).doing(|| "linux.resources.devices")?;
-        bpf::attach_device_program(cgroup.dir(), std::os::fd::AsFd::as_fd(&program))
+        bpf::attach_device_program(cgroup.dir(), program.as_fd(), bpf::Attach::Beside)
             .doing(|| "linux.resources.devices")?;
     }
     match plan.owner {
@@ -40,19 +42,40 @@ pub(super) fn apply_late(cgroup: &Cgroup, plan: &CgroupPlan) -> Result<()> {
     plan.writes.iter().filter(|write| write.is_late()).try_for_each(|limit| write(cgroup, limit))
 }
 
-fn write(cgroup: &Cgroup, limit: &Write) -> Result<()> {
+/// Enables the controllers that these limits need.
+pub(super) fn enable_for(tree: &Tree, path: &Path, writes: &[Write]) -> Result<()> {
+    let limited = writes.iter().filter(|write| !write.is_no_limit());
+    let controllers: Controllers<'_> =
+        limited.filter_map(|write| Some((write.controller.as_deref()?, write.property))).collect();
+    match controllers.is_empty() {
+        true => Ok(()),
+        false => enable(tree, path, &controllers),
+    }
+}
+
+/// Which of the two is written to, if there is another one.
+pub(super) fn write(cgroup: &Cgroup, limit: &Write) -> Result<()> {
     let what = || {
         let controller = limit.controller.iter().map(|name| format!(": controller {name}"));
         format!("linux.resources.{}{}", limit.property, controller.collect::<String>())
     };
-    match cgroup.write(&limit.file, &limit.value) {
-        // Where there is no controller there is no limit, either.
-        Err(error) if error.errno == Errno::ENOENT && limit.is_no_limit() => Ok(()),
-        Err(error) if error.errno == Errno::ENOENT && limit.absence == Absence::Fine => Ok(()),
-        Err(error) if error.errno == Errno::ENOENT => {
-            Err(unsupported(format!("{error}; this kernel has no {}", limit.file))).doing(what)
-        }
-        written => written.doing(what),
+    let missing = |error: SysError, file: &str| {
+        Err(unsupported(format!("{error}; this kernel has no {file}"))).doing(what)
+    };
+    match (cgroup.write(&limit.file, &limit.value), &limit.absence) {
+        (Err(error), absence) if error.errno == Errno::ENOENT => match absence {
+            // Where there is no controller there is no limit, either.
+            _ if limit.is_no_limit() => Ok(()),
+            Absence::Fine => Ok(()),
+            Absence::Error => missing(error, &limit.file),
+            Absence::Instead { file, value } => match cgroup.write(file, value) {
+                Err(error) if error.errno == Errno::ENOENT => {
+                    missing(error, &format!("{file}, nor {}", limit.file))
+                }
+                written => written.doing(what),
+            },
+        },
+        (written, _) => written.doing(what),
     }
 }
 
@@ -66,8 +89,9 @@ fn enable(tree: &Tree, path: &Path, wanted: &Controllers<'_>) -> Result<()> {
     if let Some((controller, property)) = absent.first() {
         return Err(unsupported(format!(
             "linux.resources.{property}: controller {controller} is not in the cgroup2 tree at {:?}; \
-             leave the limit out, or give it to cgroup v2 (kernel parameter cgroup_no_v1={controller})",
-            tree.mounted_at
+             leave the limit out, or {}",
+            tree.mounted_at,
+            why_absent(controller)
         )));
     }
     let mut from_root: Vec<&Path> = parent.ancestors().collect();
@@ -97,20 +121,45 @@ fn missing<'a>(
     Ok(wanted.iter().map(|(c, property)| (*c, *property)).filter(|(c, _)| !has.contains(c)).collect())
 }
 
+/// Why the tree lacks a controller, as a remedy: cgroups(7), "/proc/cgroups".
+fn why_absent(controller: &str) -> String {
+    let v1 = if controller == "io" { "blkio" } else { controller };
+    let table = std::fs::read_to_string("/proc/cgroups").unwrap_or_default();
+    let row =
+        table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>()).find(|row| row[..1] == [v1]);
+    match row.as_deref() {
+        Some([_, _, _, "0"]) => {
+            format!("start the kernel without cgroup_disable={v1}")
+        }
+        Some([_, hierarchy, ..]) if *hierarchy != "0" => {
+            format!("give it to cgroup v2 (kernel parameter cgroup_no_v1={v1})")
+        }
+        _ => format!(
+            "use a kernel that has it; in a cgroup namespace, somebody above has to hand it down \
+             (echo +{controller} >cgroup.subtree_control)"
+        ),
+    }
+}
+
 fn hand_down(tree: &Tree, dir: &Path, controller: &str) -> Result<()> {
     let path = dir.join("cgroup.subtree_control");
     let what = || format!("enabling controller {controller} in {:?}", tree.shown(&path));
-    let file = fs::openat2(&tree.root, &path, OFlag::O_WRONLY, 0, Lookup::Strict)
-        .call(|| "openat2()")
-        .doing(what)?;
-    match fs::write_all(file, format!("+{controller}").as_bytes()) {
+    let file = fs::openat2(&tree.root, &path, OFlag::O_WRONLY, 0, Lookup::Strict).call(|| "openat2()");
+    let written = file.and_then(|file| fs::write_all(file, format!("+{controller}").as_bytes()));
+    let above = || tree.shown(&dir.parent().unwrap_or(Path::new("")).join("cgroup.subtree_control"));
+    let remedy = match &written {
         Err(error) if error.errno == Errno::EBUSY => {
-            Err(unsupported(format!("{error}; that cgroup has processes of its own: move them to one below")))
-                .doing(what)
+            "that cgroup has processes of its own: move them to one below".to_owned()
         }
         Err(error) if error.errno == Errno::ENOENT => {
-            Err(unsupported(format!("{error}; the cgroup above does not hand it down"))).doing(what)
+            format!("the cgroup above does not hand it down: echo +{controller} >{}", above().display())
         }
-        written => written.doing(what),
-    }
+        Err(error) if matches!(error.errno, Errno::EACCES | Errno::EPERM) => format!(
+            "this part of the tree is not delegated to this user: let systemd do it (Delegate={controller} in a \
+             drop-in of user@.service), or root: echo +{controller} >{}",
+            tree.shown(&path).display()
+        ),
+        _ => return written.doing(what),
+    };
+    written.map_err(|error| unsupported(format!("{error}; {remedy}"))).doing(what)
 }

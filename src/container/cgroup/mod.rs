@@ -7,6 +7,7 @@ mod delegation;
 mod limits;
 mod owner;
 mod removal;
+mod update;
 
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -23,6 +24,7 @@ use crate::proc::{self, Proc};
 use crate::spec::record::CgroupRecord;
 use crate::sys::fs::{self, Lookup, OFlag};
 use crate::sys::{Call, Errno, SysError};
+pub use update::{Changed, has_none};
 
 /// Where a cgroup2 tree is mounted: on its own, or beside v1 controllers.
 const USUAL: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];

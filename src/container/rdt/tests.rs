@@ -79,7 +79,10 @@ fn the_containers_own_group_comes_and_goes_with_it() {
     let fake = Fake::new("own");
     let record = fake.make(&plan(own())).unwrap();
     assert!(fake.has("web"));
-    assert_eq!(record, RdtRecord { own: Some("web".to_owned()), named: None, monitor: None });
+    assert_eq!(
+        record,
+        RdtRecord { own: Some("web".to_owned()), named: None, monitor: None, class: Some("web".into()) }
+    );
     fake.tree().remove(&record).unwrap();
     assert!(!fake.has("web"));
     // Once more: it may have been removed by hand.
@@ -113,7 +116,7 @@ fn a_named_group_without_a_schema_has_to_be_there() {
     fake.group("gold");
     let before = fake.read("gold/schemata");
     let record = fake.make(&plan(named("gold"))).unwrap();
-    assert_eq!(record, RdtRecord { own: None, named: None, monitor: None });
+    assert_eq!(record, RdtRecord { own: None, named: None, monitor: None, class: Some("gold".into()) });
     // Nothing is written where nothing is asked for, and nothing of it is the container's.
     assert_eq!(fake.read("gold/schemata"), before);
     fake.tree().remove(&record).unwrap();
@@ -232,4 +235,21 @@ fn a_link_in_the_place_of_a_group_is_not_followed() {
     let fake = Fake::new("link");
     fake.shell("ln -s mon_groups $1", "gold");
     assert!(fake.make(&plan(named("gold"))).is_err());
+}
+
+#[test]
+fn an_update_changes_the_class_that_the_container_is_in() {
+    let fake = Fake::new("update");
+    fake.group("gold");
+    let before = fake.read("schemata");
+    let record = fake.make(&plan(named("gold"))).unwrap();
+    let limits = ["L3:0=f".to_owned(), "MB:0=20".to_owned()];
+    fake.tree().change(&record, &limits).unwrap();
+    assert!(fake.read("gold/schemata").starts_with("L3:0=f\nMB:0=20\n"));
+    assert_eq!(fake.read("schemata"), before);
+    let default = fake.make(&plan(Group::Default)).unwrap();
+    fake.tree().change(&default, &limits).unwrap();
+    assert!(fake.read("schemata").starts_with("L3:0=f\nMB:0=20\n"));
+    let older = RdtRecord { class: None, ..record };
+    assert!(error(fake.tree().change(&older, &limits)).contains("its class is not recorded"));
 }

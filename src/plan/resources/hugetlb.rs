@@ -44,7 +44,7 @@ mod tests {
     #[test]
     fn a_limit_is_one_of_use_and_of_reservations_where_there_are_any() {
         let written = planned("2MB", 4 << 20).unwrap();
-        let part = |w: &super::Write| (w.file.clone(), w.value.clone(), w.absence);
+        let part = |w: &super::Write| (w.file.clone(), w.value.clone(), w.absence.clone());
         assert_eq!(part(&written[2]), ("hugetlb.2MB.max".into(), "4194304".into(), Absence::Error));
         assert_eq!(part(&written[3]), ("hugetlb.2MB.rsvd.max".into(), "4194304".into(), Absence::Fine));
         assert!(written.iter().all(|w| w.controller.as_deref() == Some("hugetlb")));

@@ -5,7 +5,9 @@
 mod cpu;
 mod hugetlb;
 mod io;
-mod memory;
+pub mod memory;
+mod now;
+pub mod order;
 pub mod owner;
 mod pids;
 mod place;
@@ -14,9 +16,10 @@ mod unified;
 
 use std::path::PathBuf;
 
-use super::{Authority, Rootless};
+use super::{Authority, Rootless, devices};
 use crate::error::{Result, unsupported};
-use crate::spec::oci::{Linux, LinuxNetwork, LinuxResources};
+use crate::spec::oci::{Linux, LinuxDeviceCgroup, LinuxNetwork, LinuxResources};
+pub use now::Now;
 pub use place::Chosen;
 
 /// The container's cgroup.
@@ -26,6 +29,8 @@ pub struct CgroupPlan {
     pub path: PathBuf,
     /// Done before the container's first process enters it.
     pub writes: Vec<Write>,
+    /// Bytes; refused if more is in use: `memory.checkBeforeUpdate`.
+    pub checked_limit: Option<u64>,
     /// The device program; each u64 is one instruction.
     pub devices: Option<Vec<u64>>,
     /// Whose choice the path is.
@@ -85,12 +90,19 @@ pub struct Write {
 }
 
 /// What it means that the kernel has no such file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Absence {
     /// What was asked for can't be done.
     Error,
     /// Another file does it alone.
     Fine,
+    /// Another file of the same controller does it.
+    Instead {
+        /// Its name.
+        file: &'static str,
+        /// What is written to it.
+        value: String,
+    },
 }
 
 impl Write {
@@ -106,29 +118,53 @@ impl Write {
     }
 }
 
+/// What `update` does with a container's cgroup.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// In this order.
+    pub writes: Vec<Write>,
+    /// The program that takes the place of the one there is; `None` leaves that.
+    pub devices: Option<devices::Rules>,
+}
+
 /// Plans `linux.cgroupsPath` and `linux.resources`.
 pub fn plan(linux: &Linux, id: &str) -> Result<CgroupPlan> {
     let (path, chosen) = place::plan(linux, id)?;
-    let writes = linux.resources().as_ref().map(writes).transpose()?;
+    let resources = linux.resources().as_ref();
     Ok(CgroupPlan {
         path,
-        writes: writes.unwrap_or_default(),
-        devices: super::devices::program(linux)?,
+        writes: resources.map(|r| writes(r, &Now::default())).transpose()?.unwrap_or_default(),
+        checked_limit: resources.and_then(|r| r.memory().as_ref()).and_then(memory::checked_limit),
+        devices: devices::program(rules(resources))?.into_program(),
         chosen,
         if_denied: IfDenied::Fail,
         owner: None,
     })
 }
 
-fn writes(resources: &LinuxResources) -> Result<Vec<Write>> {
+/// Plans a change of what a container's cgroup has now: what is not asked for stays as it is.
+pub fn update(resources: &LinuxResources, now: &Now) -> Result<Change> {
+    if let Some(memory) = resources.memory() {
+        memory::check_usage(memory::checked_limit(memory), now.memory_current())?;
+    }
+    let rules = rules(Some(resources));
+    let devices = (!rules.is_empty()).then(|| devices::program(rules)).transpose()?;
+    Ok(Change { writes: writes(resources, now)?, devices })
+}
+
+fn rules(resources: Option<&LinuxResources>) -> &[LinuxDeviceCgroup] {
+    resources.and_then(|resources| resources.devices().as_deref()).unwrap_or_default()
+}
+
+fn writes(resources: &LinuxResources, now: &Now) -> Result<Vec<Write>> {
     resources.network().iter().try_for_each(check_network)?;
     let mut writes = Vec::new();
     writes.extend(resources.pids().iter().flat_map(pids::writes));
     if let Some(memory) = resources.memory() {
-        writes.extend(memory::writes(memory)?);
+        writes.extend(memory::writes(memory, now)?);
     }
     if let Some(cpu) = resources.cpu() {
-        writes.extend(cpu::writes(cpu)?);
+        writes.extend(cpu::writes(cpu, now)?);
     }
     if let Some(io) = resources.block_io() {
         writes.extend(io::writes(io)?);
@@ -137,11 +173,8 @@ fn writes(resources: &LinuxResources) -> Result<Vec<Write>> {
         writes.extend(rdma::writes(rdma)?);
     }
     writes.extend(hugetlb::writes(resources.hugepage_limits().as_deref().unwrap_or_default())?);
-    for (file, value) in resources.unified().iter().flatten() {
-        writes.push(unified::one(file, value)?);
-    }
-    writes.sort_by(|a, b| a.file.cmp(&b.file));
-    Ok(writes)
+    let unified = resources.unified().as_ref().map(unified::writes).transpose()?;
+    Ok(order::order(writes, unified.unwrap_or_default(), now))
 }
 
 fn check_network(network: &LinuxNetwork) -> Result<()> {
@@ -164,13 +197,20 @@ fn limit(value: i64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::plan;
+    use super::{Now, plan, update};
 
     /// The files and values of `linux.resources`.
     pub(super) fn writes(json: &str) -> Result<Vec<(String, String)>, String> {
         let linux = serde_json::from_str(&format!(r#"{{"resources":{json}}}"#)).unwrap();
         let plan = plan(&linux, "c").map_err(|e| format!("{e:#}"))?;
         Ok(plan.writes.into_iter().map(|w| (w.file, w.value)).collect())
+    }
+
+    /// The same for an update of a cgroup that has something now: `file=text`, separated by commas.
+    pub(super) fn changes(json: &str, now: &str) -> Result<Vec<(String, String)>, String> {
+        let resources = serde_json::from_str(json).unwrap();
+        let change = update(&resources, &Now::of(now)).map_err(|e| format!("{e:#}"))?;
+        Ok(change.writes.into_iter().map(|w| (w.file, w.value)).collect())
     }
 
     #[test]

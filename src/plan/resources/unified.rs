@@ -1,10 +1,25 @@
 //! `linux.resources.unified`: config-linux.md, "Unified".
 
+use std::collections::HashMap;
+
 use super::{Write, write};
 use crate::error::{Result, invalid};
 
+/// Files of the cgroup, by their own names. The kernel takes one line at a time.
+pub(super) fn writes(unified: &HashMap<String, String>) -> Result<Vec<Write>> {
+    let mut writes = Vec::new();
+    for (file, value) in unified {
+        let mut lines = value.lines().filter(|line| !line.trim().is_empty()).peekable();
+        match lines.peek() {
+            Some(_) => lines.try_for_each(|line| one(file, line).map(|write| writes.push(write)))?,
+            None => writes.push(one(file, value)?),
+        }
+    }
+    Ok(writes)
+}
+
 /// A file of the cgroup, by its own name.
-pub(super) fn one(file: &str, value: &str) -> Result<Write> {
+fn one(file: &str, value: &str) -> Result<Write> {
     /// Who is in the cgroup, what it hands down, and whether it runs.
     const RUNTIMES: [&str; 6] = ["procs", "threads", "subtree_control", "type", "freeze", "kill"];
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);

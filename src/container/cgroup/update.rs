@@ -1,0 +1,166 @@
+//! Changing the limits of a cgroup in which a container runs: all of them, or none.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use super::{Cgroup, Tree, limits};
+use crate::error::{Doing, Result, best_effort, unsupported};
+use crate::plan::devices::Rules;
+use crate::plan::resources::order::BY_KEY;
+use crate::plan::resources::{Absence, Now, Write};
+use crate::sys::fs::OFlag;
+use crate::sys::{Errno, bpf};
+
+/// What has been written, and what was there before: put back when this is dropped, unless it is kept.
+#[derive(Debug)]
+#[must_use]
+pub struct Changed<'c> {
+    cgroup: &'c Cgroup,
+    /// Files and what they had, in the order of the writes.
+    before: Vec<(String, String)>,
+}
+
+impl Cgroup {
+    /// What a change depends on.
+    pub fn now(&self) -> Now {
+        Now::read(|file| self.read(file).ok())
+    }
+
+    /// Writes limits, in this order. What has been written is put back if a later one fails.
+    pub fn change(&self, tree: &Tree, writes: &[Write]) -> Result<Changed<'_>> {
+        let what = || format!("cgroup {:?}", tree.shown(&self.record.path));
+        limits::enable_for(tree, &self.record.path, writes).doing(what)?;
+        let mut changed = Changed { cgroup: self, before: Vec::new() };
+        for write in writes {
+            let before = self.before(write);
+            limits::write(self, write).doing(what)?;
+            changed.before.extend(before);
+        }
+        Ok(changed)
+    }
+
+    /// What would undo a write; `None` for a file that has nothing to read.
+    fn before(&self, write: &Write) -> Option<(String, String)> {
+        let is_missing = |file: &str| self.file(file, OFlag::O_PATH).err() == Some(Errno::ENOENT);
+        let (file, value) = match &write.absence {
+            Absence::Instead { file, value } if is_missing(&write.file) => (*file, value.as_str()),
+            _ => (write.file.as_str(), write.value.as_str()),
+        };
+        let text = self.read(file).ok()?;
+        undoing(file, value, &text).map(|before| (file.to_owned(), before))
+    }
+
+    /// Puts a device program in the place of this runtime's own: there is no instant without any.
+    pub fn change_devices(&self, rules: &Rules) -> Result<()> {
+        self.exchange_program(rules).doing(|| "linux.resources.devices")
+    }
+
+    fn exchange_program(&self, rules: &Rules) -> Result<()> {
+        let mut old = bpf::own_device_programs(self.dir())?;
+        if let Rules::Program(program) = rules {
+            let new = bpf::load_device_program(program)?;
+            let replaced = match old.last() {
+                Some(last) => self.replace(&new, last)?,
+                None => {
+                    bpf::attach_device_program(self.dir(), new.as_fd(), bpf::Attach::Beside)?;
+                    false
+                }
+            };
+            if replaced {
+                old.pop();
+            }
+        }
+        // With both attached, a device has to pass both.
+        old.iter().try_for_each(|old| bpf::detach_device_program(self.dir(), old.as_fd()).map_err(Into::into))
+    }
+
+    /// False if the new one is beside the old one now, which is still to be taken away: before Linux 5.6.
+    fn replace(&self, new: &OwnedFd, old: &OwnedFd) -> Result<bool> {
+        let how = bpf::Attach::InPlaceOf(old.as_fd());
+        match bpf::attach_device_program(self.dir(), new.as_fd(), how) {
+            Err(error) if error.errno == Errno::EINVAL => {
+                bpf::attach_device_program(self.dir(), new.as_fd(), bpf::Attach::Beside)?;
+                Ok(false)
+            }
+            replaced => Ok(replaced.map(|()| true)?),
+        }
+    }
+}
+
+impl Changed<'_> {
+    /// It stays as it has been written.
+    pub fn keep(mut self) {
+        self.before.clear();
+    }
+}
+
+impl Drop for Changed<'_> {
+    fn drop(&mut self) {
+        // Backwards, as each was the one before the next.
+        for (file, value) in self.before.drain(..).rev() {
+            let written = self.cgroup.write(&file, &value);
+            best_effort(&format!("put {value:?} back into {file}"), written);
+        }
+    }
+}
+
+/// What is written to a file that has this text, to undo a write.
+fn undoing(file: &str, written: &str, text: &str) -> Option<String> {
+    if !BY_KEY.contains(&file) {
+        return match text.trim_end() {
+            // Such as a list of processors: to the kernel a write of nothing is none.
+            "" => Some("\n".to_owned()),
+            text => (!text.contains('\n')).then(|| text.to_owned()),
+        };
+    }
+    let mut words = written.split_whitespace();
+    let key = match (words.next()?, words.next()) {
+        (key, Some(_)) => key,
+        // A value alone is that of all devices without one of their own.
+        (_, None) => "default",
+    };
+    let there = text.lines().find(|line| line.split_whitespace().next() == Some(key));
+    there.map(str::to_owned).or_else(|| match file {
+        "io.max" => Some(format!("{key} rbps=max wbps=max riops=max wiops=max")),
+        "io.weight" | "io.bfq.weight" => Some(format!("{key} default")),
+        "io.latency" => Some(format!("{key} target=0")),
+        _ => None,
+    })
+}
+
+/// The container stays in its caller's cgroup: what would be limited is the caller.
+pub fn has_none() -> anyhow::Error {
+    unsupported(
+        "the container has no cgroup of its own, and so no limits: create it where one is delegated to this user \
+         (systemd-run --user --scope -p Delegate=yes)",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::undoing;
+
+    #[test]
+    fn a_file_with_one_value_gets_it_back() {
+        assert_eq!(undoing("cpu.max", "5000 10000", "max 100000\n").unwrap(), "max 100000");
+        assert_eq!(undoing("cpuset.cpus", "0", "\n").unwrap(), "\n");
+        assert_eq!(undoing("memory.stat", "x", "anon 1\nfile 2\n"), None);
+    }
+
+    #[test]
+    fn a_file_with_lines_gets_the_line_back_that_was_changed() {
+        let rates = "8:0 rbps=1 wbps=max riops=max wiops=max\n7:0 rbps=2 wbps=max riops=max wiops=max\n";
+        let line = undoing("io.max", "7:0 rbps=9", rates).unwrap();
+        assert_eq!(line, "7:0 rbps=2 wbps=max riops=max wiops=max");
+        assert_eq!(
+            undoing("io.max", "7:1 rbps=9", rates).unwrap(),
+            "7:1 rbps=max wbps=max riops=max wiops=max"
+        );
+        let weights = "default 100\n8:0 200\n";
+        assert_eq!(undoing("io.weight", "300", weights).unwrap(), "default 100");
+        assert_eq!(undoing("io.weight", "default 300", weights).unwrap(), "default 100");
+        assert_eq!(undoing("io.weight", "8:0 300", weights).unwrap(), "8:0 200");
+        assert_eq!(undoing("io.weight", "8:16 300", weights).unwrap(), "8:16 default");
+        let rdma = "mlx5_0 hca_handle=2 hca_object=max\n";
+        assert_eq!(undoing("rdma.max", "mlx5_0 hca_handle=3", rdma).unwrap(), rdma.trim_end());
+    }
+}
