@@ -12,6 +12,7 @@
 //! | [`sys`] | the only unsafe code: one function for each system call, no policy; an error keeps call and errno |
 //! | [`error`], [`log`] | a chain for people with a kind for callers under it; one line on failure, none on success |
 //! | [`proc`] | the host's procfs, opened once and checked |
+//! | [`dbus`] | a client of a message bus, with one deadline over all that is said |
 //! | [`rootpath`] | the only way to name something below a container's root |
 //! | [`spec`] | what comes in and goes out as JSON: configuration, record, state, features |
 //! | [`plan`] | pure: a configuration and facts of the host become data; every refusal of a configuration is here |
@@ -78,6 +79,7 @@
 
 pub mod sys;
 
+pub mod dbus;
 pub mod error;
 pub mod log;
 pub mod proc;
