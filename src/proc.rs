@@ -64,11 +64,20 @@ impl Proc {
     /// The cgroup of this process in the cgroup2 tree, relative to its root: cgroups(7), /proc/PID/cgroup. Empty for
     /// the root itself.
     pub fn cgroup(&self) -> Result<PathBuf> {
-        let text = self.read("self/cgroup")?;
+        self.cgroup_in("self/cgroup")
+    }
+
+    /// The same of another process.
+    pub fn cgroup_of(&self, pid: Pid) -> Result<PathBuf> {
+        self.cgroup_in(&format!("{pid}/cgroup"))
+    }
+
+    fn cgroup_in(&self, file: &str) -> Result<PathBuf> {
+        let text = self.read(file)?;
         let text = String::from_utf8_lossy(&text);
         let path = text.lines().find_map(|line| line.strip_prefix("0::/"));
         path.map(PathBuf::from).ok_or_else(|| {
-            failure(Kind::Unsupported, "/proc/self/cgroup: this process is in no cgroup2 tree")
+            failure(Kind::Unsupported, format!("/proc/{file}: this process is in no cgroup2 tree"))
         })
     }
 

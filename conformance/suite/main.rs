@@ -27,7 +27,6 @@ mod markdown;
 #[path = "../properties.rs"]
 mod properties;
 mod report;
-mod resources;
 mod runner;
 mod runtime;
 mod seen;

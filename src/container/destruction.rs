@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use nix::mount::{MntFlags, umount2};
 
-use super::cgroup::{Cgroup, Tree};
+use super::cgroup::{Cgroup, Tree, systemd};
 use super::later_hooks;
 use super::process::Alive;
 use super::rdt;
@@ -29,6 +29,14 @@ pub fn destroy(store: &Store, entry: Entry, record: &Record) -> Result<()> {
     // Of another boot there is no process left, and what is at its cgroup's place now is somebody else's.
     if this_boot {
         kill(alive.as_ref(), record)?;
+        if let Some(unit) = &record.cgroup.unit {
+            // There is nobody in it any more, and what is nobody's is in nobody's way.
+            let stopped = match record.cgroup.is_ours() {
+                true => systemd::stop(unit),
+                false => Tree::find().and_then(|tree| systemd::stop_if_empty(&tree, unit)),
+            };
+            best_effort("stop the unit", stopped);
+        }
     }
     if let Some(rdt) = record.rdt.as_ref().filter(|_| this_boot) {
         rdt::remove(rdt)?;

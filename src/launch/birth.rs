@@ -5,8 +5,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
 
-use crate::container::cgroup::Cgroup;
-use crate::container::handshake::{Link, Message};
+use crate::container::cgroup::{Cgroup, systemd};
+use crate::container::handshake::{Done, Link, Message};
 use crate::error::{Doing, Kind, Result, best_effort, failure};
 use crate::init::{self, Departure, Inherited};
 use crate::plan::namespaces::bit;
@@ -26,9 +26,11 @@ pub(super) fn clone_init(
     if plan.namespaces.needs_helper() {
         return clone_through_helper(plan, cgroup, inherited);
     }
-    match clone3(clone_flags(plan), cgroup.map(Cgroup::dir)).map_err(|error| explain(error, plan))? {
-        Side::Init => init::enter(inherited),
-        Side::Host(pid, pidfd) => Ok((pid, pidfd)),
+    match clone3(clone_flags(plan), cgroup.map(Cgroup::dir)) {
+        Err(error) if error.errno == Errno::EACCES => clone_in_scope(plan, cgroup, inherited, error),
+        Err(error) => Err(explain(error, plan).into()),
+        Ok(Side::Init) => init::enter(inherited),
+        Ok(Side::Host(pid, pidfd)) => Ok((pid, pidfd)),
     }
 }
 
@@ -49,18 +51,51 @@ fn clone_through_helper(
     inherited: Inherited<'_>,
 ) -> Result<(Pid, OwnedFd)> {
     let (link, helper_link) = Link::pair()?;
-    match clone3(0, cgroup.map(Cgroup::dir))? {
-        Side::Init => helper(clone_flags(plan), inherited, &helper_link),
-        Side::Host(_, pidfd) => {
+    match clone3(0, cgroup.map(Cgroup::dir)) {
+        Err(error) if error.errno == Errno::EACCES => clone_in_scope(plan, cgroup, inherited, error),
+        Err(error) => Err(error.into()),
+        Ok(Side::Init) => {
+            helper(inherited, &helper_link, |inherited| clone_sibling(clone_flags(plan), inherited))
+        }
+        Ok(Side::Host(_, pidfd)) => {
             drop(helper_link);
-            adopt_sibling(&link, pidfd)
+            adopt_sibling(&link, Unadopted::new(pidfd))
         }
     }
 }
 
-/// Joins namespaces that only its children are in, and clones init.
-fn helper(namespaces: u64, inherited: Inherited<'_>, link: &Link) -> ! {
-    match clone_sibling(namespaces, &inherited) {
+/// An ordinary user can't clone into a cgroup if he may not write to one above both it and his own, which is so in a
+/// login session (cgroups(7), "Delegation containment"). His systemd can have a process moved: so it moves a helper,
+/// which clones init then where it is.
+fn clone_in_scope(
+    plan: &Plan,
+    cgroup: Option<&Cgroup>,
+    inherited: Inherited<'_>,
+    denied: SysError,
+) -> Result<(Pid, OwnedFd)> {
+    let Some(unit) = cgroup.and_then(|cgroup| cgroup.record().unit.as_ref()) else {
+        return Err(denied.into());
+    };
+    let (link, helper_link) = Link::pair()?;
+    match clone3(0, None)? {
+        Side::Init => helper(inherited, &helper_link, |inherited| match helper_link.receive::<Done>()? {
+            None => Err(failure(Kind::System, "the host side has ended")),
+            Some(_) if plan.namespaces.needs_helper() => clone_sibling(clone_flags(plan), inherited),
+            Some(_) => clone3(clone_flags(plan) | SIBLING, None).map_err(|error| explain(error, plan).into()),
+        }),
+        Side::Host(pid, pidfd) => {
+            drop(helper_link);
+            let helper = Unadopted::new(pidfd);
+            systemd::attach(unit, pid)?;
+            link.send(&Done, None)?;
+            adopt_sibling(&link, helper)
+        }
+    }
+}
+
+/// Clones init, with what has to be done before.
+fn helper(inherited: Inherited<'_>, link: &Link, clone: impl FnOnce(&Inherited<'_>) -> Result<Side>) -> ! {
+    match clone(&inherited) {
         Ok(Side::Init) => init::enter(inherited),
         Ok(Side::Host(pid, pidfd)) => {
             let told = link.send(&Message::Born(pid.as_raw()), Some(pidfd.as_fd()));
@@ -73,6 +108,7 @@ fn helper(namespaces: u64, inherited: Inherited<'_>, link: &Link) -> ! {
     }
 }
 
+/// Joins namespaces that only its children are in, and clones one.
 fn clone_sibling(namespaces: u64, inherited: &Inherited<'_>) -> Result<Side> {
     let (plan, joined) = (inherited.plan, inherited.sources.namespaces());
     let leave = || match inherited.departure {
@@ -123,9 +159,8 @@ fn explain(error: SysError, plan: &Plan) -> SysError {
     SysError { call: format!("{}{hint}", error.call), ..error }
 }
 
-fn adopt_sibling(link: &Link, helper: OwnedFd) -> Result<(Pid, OwnedFd)> {
-    // Dropped at the end, when it has ended by itself or is not needed.
-    let _helper = Unadopted::new(helper);
+/// The helper is dropped at the end, when it has ended by itself or is not needed.
+fn adopt_sibling(link: &Link, _helper: Unadopted) -> Result<(Pid, OwnedFd)> {
     match link.receive_with_fd::<Message>()? {
         Some((Message::Born(pid), Some(pidfd))) => Ok((Pid::from_raw(pid), pidfd)),
         Some((Message::Failed(report), _)) => Err(report.into()),

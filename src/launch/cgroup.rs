@@ -3,13 +3,13 @@
 use std::borrow::Cow;
 use std::path::PathBuf;
 
-use crate::container::cgroup::{Cgroup, Tree};
+use crate::container::cgroup::{Cgroup, Tree, systemd};
 use crate::error::{Doing, Kind, Result, errno_of, failure};
 use crate::log;
 use crate::plan::Authority;
-use crate::plan::resources::{CgroupPlan, Chosen, IfDenied};
+use crate::plan::resources::{CgroupPlan, Chosen, IfDenied, Maker};
 use crate::proc::Proc;
-use crate::spec::record::CgroupRecord;
+use crate::spec::record::{CgroupRecord, Manager};
 use crate::sys::Errno;
 
 /// Where the container's cgroup is to be.
@@ -23,8 +23,26 @@ pub(super) struct Place<'p> {
 }
 
 impl<'p> Place<'p> {
-    /// Root's cgroups are where the plan says. An ordinary user's are where he has been delegated some.
+    /// Where the driver has it.
     pub(super) fn find(plan: &'p CgroupPlan, authority: Authority, proc: &Proc) -> Result<Self> {
+        match &plan.maker {
+            Maker::Runtime => Self::in_tree(plan, authority, proc),
+            Maker::Systemd(_) => {
+                let plan = match systemd::manager() {
+                    Manager::System => Cow::Borrowed(plan),
+                    Manager::User => Cow::Owned(without_devices(plan)),
+                };
+                Ok(Self { tree: Some(Tree::find()?), plan: Some(plan), callers: PathBuf::new() })
+            }
+            Maker::Nobody => {
+                without_devices(plan);
+                Ok(Self { tree: Tree::find().ok(), plan: None, callers: proc.cgroup().unwrap_or_default() })
+            }
+        }
+    }
+
+    /// Root's cgroups are where the plan says. An ordinary user's are where he has been delegated some.
+    fn in_tree(plan: &'p CgroupPlan, authority: Authority, proc: &Proc) -> Result<Self> {
         if authority == Authority::Root {
             let callers = PathBuf::new();
             return Ok(Self { tree: Some(Tree::find()?), plan: Some(Cow::Borrowed(plan)), callers });
@@ -44,29 +62,29 @@ impl<'p> Place<'p> {
             stay(plan, &callers)?;
             return Ok(Self { tree, plan: None, callers });
         };
-        if plan.devices.is_some() {
-            // Nor can he make any node, or open one that he could not open outside.
-            log::warn(format_args!(
-                "linux.resources.devices: only root can load the rules, they are left out"
-            ));
-        }
-        let plan = CgroupPlan { path, devices: None, ..plan.clone() };
+        let plan = CgroupPlan { path, ..without_devices(plan) };
         Ok(Self { tree, plan: Some(Cow::Owned(plan)), callers })
     }
 
     /// For the record that precedes the cgroup.
     pub(super) fn intend(&self) -> Result<CgroupRecord> {
         match (&self.tree, &self.plan) {
-            (Some(tree), Some(plan)) => tree.intend(&plan.path),
+            (Some(tree), Some(plan)) => match &plan.maker {
+                Maker::Systemd(scope) => Ok(Tree::intend_scope(scope)),
+                _ => tree.intend(&plan.path),
+            },
             _ => Ok(Tree::none_made(self.callers.clone())),
         }
     }
 
     /// Makes it and applies its limits; `None` if the container stays where its caller is.
-    pub(super) fn make(&self, intended: &CgroupRecord) -> Result<Option<Cgroup>> {
+    pub(super) fn make(&self, intended: &CgroupRecord, proc: &Proc) -> Result<Option<Cgroup>> {
         let (Some(tree), Some(plan)) = (&self.tree, &self.plan) else {
             return Ok(None);
         };
+        if let (Maker::Systemd(scope), Some(unit)) = (&plan.maker, &intended.unit) {
+            return tree.make_scope(scope, unit, plan, proc).map(Some);
+        }
         match tree.make(intended.clone(), plan) {
             Err(error) if plan.if_denied == IfDenied::Stay && is_denial(&error) => {
                 log::warn(format_args!("{error:#}: the container stays in the cgroup of its caller"));
@@ -85,6 +103,19 @@ impl<'p> Place<'p> {
     pub(super) fn shown(&self, record: &CgroupRecord) -> PathBuf {
         self.tree.as_ref().map(|tree| tree.shown(&record.path)).unwrap_or_default()
     }
+}
+
+/// For who can't load their program, or has no cgroup to attach it to. Nor can an ordinary user make any node, or open
+/// one that he could not open outside.
+fn without_devices(plan: &CgroupPlan) -> CgroupPlan {
+    if plan.devices.is_some() {
+        let why = match plan.maker {
+            Maker::Nobody => "there is no cgroup to apply the rules to",
+            Maker::Runtime | Maker::Systemd(_) => "only root can load the rules",
+        };
+        log::warn(format_args!("linux.resources.devices: {why}, they are left out"));
+    }
+    CgroupPlan { devices: None, ..plan.clone() }
 }
 
 /// One component, so that nothing has to be shared with the user's other containers.

@@ -18,6 +18,7 @@ use crate::container::{destruction, rdt};
 use crate::error::{Doing, Kind, Result, best_effort, failure, kind_of};
 use crate::init::Own;
 use crate::plan::Plan;
+use crate::proc::Proc;
 use crate::spec::oci::ContainerState;
 use crate::spec::record::Record;
 
@@ -52,12 +53,12 @@ impl<'a> Made<'a> {
     /// at any moment leaves what `delete` needs to know.
     pub(super) fn begin(
         &mut self,
-        place: &Place<'_>,
+        (place, proc): (&Place<'_>, &Proc),
         rdt: Option<&rdt::Tree>,
         plan: &Plan,
     ) -> Result<Option<Cgroup>> {
         self.entry()?.save(&self.record)?;
-        let cgroup = match place.make(&self.record.cgroup) {
+        let cgroup = match place.make(&self.record.cgroup, proc) {
             Ok(cgroup) => cgroup,
             Err(error) => {
                 // What there is at that place is not this container's.
@@ -75,6 +76,10 @@ impl<'a> Made<'a> {
                 return Err(error);
             }
             // Else a `delete` that finds this `create` at work could not end it.
+            self.entry()?.save(&self.record)?;
+        }
+        if self.record.cgroup.unit.is_some() {
+            // Where it is was not known before.
             self.entry()?.save(&self.record)?;
         }
         if let (Some(tree), Some(plan), Some(record)) = (rdt, &plan.intel_rdt, &mut self.record.rdt) {

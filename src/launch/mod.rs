@@ -96,7 +96,7 @@ pub fn launch(mut order: Order<'_>) -> Result<Launched> {
     let mut made = Made::reserve(order.store, order.id, record, &hook_output)?;
     // Closed before it: to undo takes descriptors, and their limit may be why there is something to undo.
     let Prepared { pid_file, mut sources, mounts, filter, pidfd_to, stub, rdt } = prepared;
-    let cgroup = made.begin(&place, rdt.as_ref(), order.plan)?;
+    let mut cgroup = made.begin((&place, &proc), rdt.as_ref(), order.plan)?;
     let own = made.own(&place)?;
     sources.show_own(own.clone());
     let inbox = order.inbox(made.entry()?)?;
@@ -122,7 +122,7 @@ pub fn launch(mut order: Order<'_>) -> Result<Launched> {
     };
     let (pid, pidfd) = birth::clone_init(order.plan, cgroup.as_ref(), inherited)?;
     let born = birth::Unadopted::new(pidfd);
-    cgroup.as_ref().map_or(Ok(()), |cgroup| cgroup.complete(&order.plan.cgroup, &proc, pid))?;
+    cgroup.as_mut().map_or(Ok(()), |cgroup| cgroup.complete(&order.plan.cgroup, &proc, pid))?;
     leave_rootfs()?;
     let mut host = serve::Host {
         order: &mut order,

@@ -13,9 +13,10 @@ use clap::Parser;
 
 use crate::container::id::ContainerId;
 use crate::container::notify::Manager;
-use crate::error::{Doing, Result, invalid, unsupported};
+use crate::error::{Doing, Result, invalid};
 use crate::log::{self, Format};
 use crate::plan::{Rootless, Wishes};
+use crate::spec::record::Driver;
 use crate::sys;
 use crate::verbs::create::Creation;
 use crate::verbs::delete::Force;
@@ -162,12 +163,6 @@ fn parse(id: &str) -> Result<ContainerId> {
 }
 
 fn creation(cli: &Cli, args: &CreateArgs) -> Result<Creation> {
-    // Later verbs may say so, too: they go by what `create` did.
-    if cli.systemd_cgroup || !matches!(cli.cgroup_manager, None | Some(CgroupManager::Cgroupfs)) {
-        return Err(unsupported(
-            "only the cgroupfs driver is there yet: leave --systemd-cgroup and --cgroup-manager out",
-        ));
-    }
     let manager = manager()?;
     Ok(Creation {
         id: parse(&args.id)?,
@@ -182,6 +177,7 @@ fn creation(cli: &Cli, args: &CreateArgs) -> Result<Creation> {
             no_pivot: args.no_pivot,
             no_new_keyring: args.no_new_keyring,
             notify: manager.is_some(),
+            driver: driver(cli),
             rootless: match cli.rootless {
                 None | Some(RootlessArg::Auto) => Rootless::Auto,
                 Some(RootlessArg::True) => Rootless::True,
@@ -190,6 +186,18 @@ fn creation(cli: &Cli, args: &CreateArgs) -> Result<Creation> {
         },
         manager,
     })
+}
+
+/// Of a new container; later verbs may say it, too, and go by what `create` did. podman says --systemd-cgroup for all
+/// of its containers, and --cgroup-manager besides for one that is to have none.
+fn driver(cli: &Cli) -> Driver {
+    match cli.cgroup_manager {
+        Some(CgroupManager::Disabled) => Driver::Disabled,
+        Some(CgroupManager::Systemd) => Driver::Systemd,
+        Some(CgroupManager::Cgroupfs) => Driver::Cgroupfs,
+        None if cli.systemd_cgroup => Driver::Systemd,
+        None => Driver::Cgroupfs,
+    }
 }
 
 fn list(runtime: &Runtime, args: &ListArgs) -> Result<()> {

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use super::mounts::label;
+use super::resources::systemd::ANNOTATION as PROPERTY;
 use super::user::KEEP_GROUPS;
 use crate::error::{Result, invalid, unsupported};
 use crate::spec::oci::Spec;
@@ -40,11 +41,11 @@ const HOOKS_STDERR: &str = "run.oci.hooks.stderr";
 const KNOWN: [(&str, Meaning); 15] = [
     // For CRIU, when it restores.
     ("org.criu.config", Meaning::Kept),
-    // For the systemd driver: properties of the scope; the last two name cgroups below it.
-    ("org.systemd.property.", Meaning::Kept),
+    // For the systemd driver: they name cgroups below the scope.
     ("run.oci.systemd.subgroup", Meaning::Kept),
     ("run.oci.delegate-cgroup", Meaning::Kept),
     // Planned by modules of their own.
+    (PROPERTY, Meaning::Honoured),
     (KEEP_GROUPS, Meaning::Honoured),
     (label::KIND, Meaning::Honoured),
     (PIDFD_RECEIVER, Meaning::Honoured),
@@ -113,14 +114,14 @@ mod tests {
 
     #[test]
     fn what_is_unknown_or_only_kept_asks_for_nothing() {
-        for key in ["com.example.key", "run.oci.novel", "org.systemd.property.KillMode", "org.criu.config"] {
+        for key in ["com.example.key", "run.oci.novel", "org.criu.config"] {
             assert_eq!(planned(key, "x"), Ok(Asked::default()), "{key}");
         }
     }
 
     #[test]
     fn a_key_that_ends_in_a_dot_is_for_all_that_begin_so_and_no_other() {
-        assert_eq!(meaning("org.systemd.property.KillSignal"), Some(Meaning::Kept));
+        assert_eq!(meaning("org.systemd.property.KillSignal"), Some(Meaning::Honoured));
         for key in ["org.systemd.property", "run.oci.handlers", "run.oci.", "xrun.oci.handler"] {
             assert_eq!(meaning(key), None, "{key}");
         }

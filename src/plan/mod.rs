@@ -29,6 +29,7 @@ use crate::error::{Doing, Result, invalid};
 use crate::rootpath::InRootfs;
 use crate::spec::Bundle;
 use crate::spec::oci::{Linux, LinuxNamespaceType, Spec};
+use crate::spec::record::Driver;
 use mounts::label::Label;
 use options::Propagation;
 
@@ -74,6 +75,8 @@ pub struct Wishes {
     pub notify: bool,
     /// `--rootless`
     pub rootless: Rootless,
+    /// `--cgroup-manager`, `--systemd-cgroup`
+    pub driver: Driver,
 }
 
 /// `--rootless`, with runc's meaning: whether a container may do without a cgroup that can't be made.
@@ -195,7 +198,7 @@ pub fn compile(bundle: &Bundle, id: &str, facts: HostFacts, wishes: Wishes) -> R
     }
     let mut plan = Plan {
         authority: facts.authority(),
-        cgroup: resources::plan(linux, id)?
+        cgroup: resources::plan(spec, linux, id, wishes.driver)?
             .owned_by(resources::owner::plan(spec, linux, &namespaces, facts))
             .may_be_denied(facts.authority(), wishes.rootless),
         rootfs,

@@ -76,6 +76,40 @@ pub struct CgroupRecord {
     pub made: usize,
     /// It was there before, and nobody in it: what is in it now is the container's all the same.
     pub taken: bool,
+    /// The unit that it is the cgroup of, if systemd makes it. Until something of it is made it may be another's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<UnitRecord>,
+}
+
+/// Who makes cgroups: `--cgroup-manager`, `--systemd-cgroup`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Driver {
+    /// This runtime, in the file system.
+    #[default]
+    Cgroupfs,
+    /// systemd, as scopes.
+    Systemd,
+    /// Nobody.
+    Disabled,
+}
+
+/// A unit of systemd.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnitRecord {
+    /// With its type, such as `a.scope`.
+    pub name: String,
+    /// Whose it is.
+    pub manager: Manager,
+}
+
+/// A systemd: systemd(1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Manager {
+    /// The machine's.
+    System,
+    /// An ordinary user's own.
+    User,
 }
 
 /// What `create` has made in the resctrl file system, relative to its root.

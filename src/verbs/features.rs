@@ -26,7 +26,9 @@ pub fn features() -> Value {
 mod tests {
     use super::{Value, features, seccomp};
     use crate::error::{Kind, kind_of};
+    use crate::plan::resources::Maker;
     use crate::plan::{HostFacts, Plan, Wishes, compile, options::Options};
+    use crate::spec::record::Driver;
     use crate::spec::{Bundle, oci::Features};
     use serde_json::json;
 
@@ -175,7 +177,8 @@ mod tests {
         let planned = |config: &Value| {
             let spec = crate::spec::parse(config.to_string().as_bytes()).unwrap();
             let facts = HostFacts { selinux: true, ..HostFacts::default() };
-            compile(&Bundle { dir: "/bundle".into(), spec }, "c", facts, Wishes::default()).unwrap()
+            let wishes = Wishes { driver: Driver::Systemd, ..Wishes::default() };
+            compile(&Bundle { dir: "/bundle".into(), spec }, "c", facts, wishes).unwrap()
         };
         for name in listed("/potentiallyUnsafeConfigAnnotations") {
             let mut config = process(json!({}));
@@ -184,9 +187,12 @@ mod tests {
             config["linux"] = json!({ "mountLabel": "u:r:t:s0" });
             config["mounts"] = json!([{ "destination": "/t", "type": "tmpfs" }]);
             let plain = planned(&config);
+            // A prefix.
+            let name = if name.ends_with('.') { format!("{name}MemoryMax") } else { name };
             let value = match name.as_str() {
                 "run.oci.keep_original_groups" => "1",
                 "run.oci.mount_context_type" => "fscontext",
+                "org.systemd.property.MemoryMax" => "uint64 1",
                 _ => "/path",
             };
             config["annotations"] = json!({ name.clone(): value });
@@ -227,14 +233,16 @@ mod tests {
     }
 
     #[test]
-    fn what_is_said_to_be_missing_is_refused() {
-        for (feature, config) in [
-            ("cgroup/systemd", json!({ "linux": { "cgroupsPath": "system.slice:c:x" } })),
-            ("cgroup/systemdUser", json!({ "linux": { "cgroupsPath": "user.slice:c:x" } })),
-        ] {
-            assert_eq!(features().pointer(&format!("/linux/{feature}")).unwrap(), false, "{feature}");
-            let error = compiled(config).err().unwrap();
-            assert_eq!(kind_of(&error), Kind::Unsupported, "{feature}: {error:#}");
+    fn scopes_are_said_to_work_and_planned() {
+        for (feature, path) in [("systemd", "machine.slice:c:x"), ("systemdUser", "user.slice:c:x")] {
+            assert_eq!(features().pointer(&format!("/linux/cgroup/{feature}")).unwrap(), true);
+            let config =
+                json!({ "ociVersion": "1.3.0", "root": { "path": "r" }, "linux": { "cgroupsPath": path } });
+            let spec = crate::spec::parse(config.to_string().as_bytes()).unwrap();
+            let wishes = Wishes { driver: Driver::Systemd, ..Wishes::default() };
+            let bundle = Bundle { dir: "/bundle".into(), spec };
+            let plan = compile(&bundle, "c", HostFacts::default(), wishes).unwrap();
+            assert!(matches!(plan.cgroup.maker, Maker::Systemd(_)));
         }
     }
 }

@@ -32,8 +32,6 @@ mod last_words;
 #[cfg(test)]
 mod lifecycle;
 #[cfg(test)]
-mod limits;
-#[cfg(test)]
 mod mounts;
 #[cfg(test)]
 mod namespaces;
@@ -51,6 +49,8 @@ mod seccomp;
 mod support;
 #[cfg(test)]
 mod syscalls;
+#[cfg(test)]
+mod systemd;
 #[cfg(test)]
 mod terminal;
 #[cfg(test)]

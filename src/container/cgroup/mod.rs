@@ -6,7 +6,10 @@
 mod delegation;
 mod limits;
 mod owner;
+mod placeholder;
 mod removal;
+mod scope;
+pub mod systemd;
 mod update;
 
 use std::ffi::OsStr;
@@ -24,6 +27,7 @@ use crate::proc::{self, Proc};
 use crate::spec::record::CgroupRecord;
 use crate::sys::fs::{self, Lookup, OFlag};
 use crate::sys::{Call, Errno, SysError};
+use placeholder::Placeholder;
 pub use update::{Changed, has_none};
 
 /// Where a cgroup2 tree is mounted: on its own, or beside v1 controllers.
@@ -43,6 +47,8 @@ pub struct Tree {
 pub struct Cgroup {
     dir: OwnedFd,
     record: CgroupRecord,
+    /// Who is in it until init is, where it can't be empty.
+    placeholder: Option<Placeholder>,
 }
 
 impl Tree {
@@ -74,7 +80,7 @@ impl Tree {
 
     /// The record of a container that stays in its caller's cgroup.
     pub fn none_made(path: PathBuf) -> CgroupRecord {
-        CgroupRecord { path, made: 0, taken: false }
+        CgroupRecord { path, made: 0, taken: false, unit: None }
     }
 
     /// What will have been made once this cgroup is there: for the record that precedes it.
@@ -92,7 +98,7 @@ impl Tree {
         // The part that is this program's own goes with whoever leaves it last.
         let all = path.components().count();
         let made = if made > 0 && path.starts_with(HOME) { all } else { made };
-        Ok(CgroupRecord { path: path.to_owned(), made, taken: false })
+        Ok(CgroupRecord { path: path.to_owned(), made, taken: false, unit: None })
     }
 
     /// Makes the cgroup and applies its limits, before any process is in it. What it has made it removes
@@ -106,7 +112,7 @@ impl Tree {
         if dir.is_err() {
             crate::error::best_effort("remove the cgroup again", self.remove_empty(&record));
         }
-        let cgroup = Cgroup { dir: dir?, record };
+        let cgroup = Cgroup { dir: dir?, record, placeholder: None };
         let applied = cgroup.check_fit(existed).and_then(|()| limits::apply(self, &cgroup, plan)).doing(what);
         if applied.is_err() {
             crate::error::best_effort("remove the cgroup again", cgroup.remove(self));
@@ -151,7 +157,7 @@ impl Tree {
             Err(Errno::ENOENT | Errno::ENODEV) => Ok(None),
             opened => {
                 let dir = opened.call(|| format!("openat2({:?})", self.shown(&record.path)))?;
-                Ok(Some(Cgroup { dir, record: record.clone() }))
+                Ok(Some(Cgroup { dir, record: record.clone(), placeholder: None }))
             }
         }
     }
@@ -180,7 +186,9 @@ impl Cgroup {
     }
 
     /// What can only be done now that init is in it, and in its namespaces.
-    pub fn complete(&self, plan: &CgroupPlan, proc: &Proc, init: Pid) -> Result<()> {
+    pub fn complete(&mut self, plan: &CgroupPlan, proc: &Proc, init: Pid) -> Result<()> {
+        self.placeholder = None;
+        self.tell_systemd_late(plan)?;
         limits::apply_late(self, plan)?;
         let Some(Owner::Joined(uid)) = plan.owner else { return Ok(()) };
         let on_host = proc.uid_on_host(init, uid)?.ok_or_else(|| {
@@ -204,6 +212,11 @@ impl Cgroup {
             (_, true) => Err(failure(Kind::Invalid, "container's cgroup is frozen")),
             _ => Ok(()),
         }
+    }
+
+    /// Whether there is a process in it or below it.
+    fn is_populated(&self) -> Result<bool> {
+        Ok(self.read("cgroup.events")?.lines().any(|line| line == "populated 1"))
     }
 
     fn file(&self, name: &str, flags: OFlag) -> nix::Result<OwnedFd> {

@@ -2,10 +2,11 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use super::{Cgroup, Tree, limits};
+use super::{Cgroup, Tree, limits, systemd};
 use crate::error::{Doing, Result, best_effort, unsupported};
 use crate::plan::devices::Rules;
 use crate::plan::resources::order::BY_KEY;
+use crate::plan::resources::systemd::limit_of;
 use crate::plan::resources::{Absence, Now, Write};
 use crate::sys::fs::OFlag;
 use crate::sys::{Errno, bpf};
@@ -30,12 +31,24 @@ impl Cgroup {
         let what = || format!("cgroup {:?}", tree.shown(&self.record.path));
         limits::enable_for(tree, &self.record.path, writes).doing(what)?;
         let mut changed = Changed { cgroup: self, before: Vec::new() };
+        if let Some(unit) = &self.record.unit {
+            // systemd writes them first, all together.
+            changed.before = writes.iter().filter_map(|write| self.before(write)).collect();
+            let end_of_idle = self.ends_idle(writes).then_some(("cpu.weight", "100"));
+            systemd::update(unit, end_of_idle.into_iter().chain(writes.iter().map(limit_of)))?;
+        }
         for write in writes {
-            let before = self.before(write);
+            let before = if self.record.unit.is_none() { self.before(write) } else { None };
             limits::write(self, write).doing(what)?;
             changed.before.extend(before);
         }
         Ok(changed)
+    }
+
+    /// To systemd, to be idle is a weight: to be so no more is another one.
+    fn ends_idle(&self, writes: &[Write]) -> bool {
+        let ends = writes.iter().any(|write| write.file == "cpu.idle" && write.value == "0");
+        ends && self.read("cpu.idle").is_ok_and(|idle| idle.trim() == "1")
     }
 
     /// What would undo a write; `None` for a file that has nothing to read.
@@ -95,6 +108,10 @@ impl Changed<'_> {
 
 impl Drop for Changed<'_> {
     fn drop(&mut self) {
+        if let (Some(unit), false) = (&self.cgroup.record.unit, self.before.is_empty()) {
+            let limits = self.before.iter().map(|(file, value)| (file.as_str(), value.as_str()));
+            best_effort("tell systemd what there was before", systemd::update(unit, limits));
+        }
         // Backwards, as each was the one before the next.
         for (file, value) in self.before.drain(..).rev() {
             let written = self.cgroup.write(&file, &value);

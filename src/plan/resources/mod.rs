@@ -12,20 +12,24 @@ pub mod owner;
 mod pids;
 mod place;
 mod rdma;
+pub mod systemd;
 mod unified;
 
 use std::path::PathBuf;
 
 use super::{Authority, Rootless, devices};
-use crate::error::{Result, unsupported};
-use crate::spec::oci::{Linux, LinuxDeviceCgroup, LinuxNetwork, LinuxResources};
+use crate::error::{Doing, Result, invalid, unsupported};
+use crate::spec::oci::{Linux, LinuxDeviceCgroup, LinuxNetwork, LinuxResources, Spec};
+use crate::spec::record::Driver;
 pub use now::Now;
 pub use place::Chosen;
 
 /// The container's cgroup.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CgroupPlan {
-    /// Relative to the root of the cgroup2 tree.
+    /// Who makes it.
+    pub maker: Maker,
+    /// Relative to the root of the cgroup2 tree; empty if it is not this runtime that makes it.
     pub path: PathBuf,
     /// Done before the container's first process enters it.
     pub writes: Vec<Write>,
@@ -39,6 +43,17 @@ pub struct CgroupPlan {
     pub if_denied: IfDenied,
     /// Whose it becomes, if it doesn't stay the runtime's.
     pub owner: Option<owner::Owner>,
+}
+
+/// Who makes a cgroup.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Maker {
+    /// This runtime, in the file system.
+    Runtime,
+    /// systemd: it is a scope's.
+    Systemd(systemd::Scope),
+    /// Nobody: the container stays where its caller is.
+    Nobody,
 }
 
 /// What is to happen if there is no permission to make a cgroup: cgroups(7), "Cgroup delegation".
@@ -89,6 +104,9 @@ pub struct Write {
     pub absence: Absence,
 }
 
+/// So many processes there are in the cgroup when init is cloned.
+const MOST_AT_BIRTH: u32 = 3;
+
 /// What it means that the kernel has no such file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Absence {
@@ -111,10 +129,10 @@ impl Write {
         self.value == "max"
     }
 
-    /// Whether init has to be in the cgroup before: a limit of processes that has no room for it and its helper
-    /// would have the clone fail, and what is there already may stay (cgroup-v2.rst, "PID").
+    /// Whether init has to be in the cgroup before: a limit of processes that has no room for it, its helper and who
+    /// holds a scope would have the clone fail, and what is there already may stay (cgroup-v2.rst, "PID").
     pub fn is_late(&self) -> bool {
-        self.file == "pids.max" && matches!(self.value.as_str(), "0" | "1")
+        self.file == "pids.max" && self.value.parse().is_ok_and(|most: u32| most < MOST_AT_BIRTH)
     }
 }
 
@@ -127,19 +145,39 @@ pub struct Change {
     pub devices: Option<devices::Rules>,
 }
 
-/// Plans `linux.cgroupsPath` and `linux.resources`.
-pub fn plan(linux: &Linux, id: &str) -> Result<CgroupPlan> {
-    let (path, chosen) = place::plan(linux, id)?;
+/// Plans `linux.cgroupsPath` and `linux.resources` for a driver.
+pub fn plan(spec: &Spec, linux: &Linux, id: &str, driver: Driver) -> Result<CgroupPlan> {
     let resources = linux.resources().as_ref();
-    Ok(CgroupPlan {
+    let writes = resources.map(|r| writes(r, &Now::default())).transpose()?.unwrap_or_default();
+    let (maker, path, chosen) = match driver {
+        Driver::Cgroupfs => {
+            let (path, chosen) = place::path(linux, id)?;
+            (Maker::Runtime, path, chosen)
+        }
+        Driver::Systemd => {
+            let scope = systemd::plan(spec, place::scope(linux, id)?, id, &writes)?;
+            // Who asks for systemd asks for a cgroup.
+            (Maker::Systemd(scope), PathBuf::new(), Chosen::ByConfiguration)
+        }
+        Driver::Disabled => (Maker::Nobody, PathBuf::new(), Chosen::ByRuntime),
+    };
+    let plan = CgroupPlan {
+        maker,
         path,
-        writes: resources.map(|r| writes(r, &Now::default())).transpose()?.unwrap_or_default(),
+        writes,
         checked_limit: resources.and_then(|r| r.memory().as_ref()).and_then(memory::checked_limit),
         devices: devices::program(rules(resources))?.into_program(),
         chosen,
         if_denied: IfDenied::Fail,
         owner: None,
-    })
+    };
+    match plan.first_limit() {
+        Some(limit) if driver == Driver::Disabled => Err(invalid(
+            "a limit needs a cgroup of the container's own: leave it out, or --cgroup-manager=disabled",
+        ))
+        .doing(|| format!("linux.resources.{}", limit.property)),
+        _ => Ok(plan),
+    }
 }
 
 /// Plans a change of what a container's cgroup has now: what is not asked for stays as it is.
@@ -198,11 +236,13 @@ fn limit(value: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::{Now, plan, update};
+    use crate::spec::oci::Spec;
+    use crate::spec::record::Driver;
 
     /// The files and values of `linux.resources`.
     pub(super) fn writes(json: &str) -> Result<Vec<(String, String)>, String> {
         let linux = serde_json::from_str(&format!(r#"{{"resources":{json}}}"#)).unwrap();
-        let plan = plan(&linux, "c").map_err(|e| format!("{e:#}"))?;
+        let plan = plan(&Spec::default(), &linux, "c", Driver::Cgroupfs).map_err(|e| format!("{e:#}"))?;
         Ok(plan.writes.into_iter().map(|w| (w.file, w.value)).collect())
     }
 
@@ -220,5 +260,17 @@ mod tests {
             assert_eq!(error, "linux.resources.network: cgroup v2 has no network controllers");
         }
         assert_eq!(writes(r#"{"network":{"classID":0,"priorities":[]}}"#).unwrap(), []);
+    }
+
+    #[test]
+    fn without_a_cgroup_there_are_no_limits() {
+        let planned = |json: &str| {
+            let linux =
+                serde_json::from_str(&format!(r#"{{"cgroupsPath":"a:b:c","resources":{json}}}"#)).unwrap();
+            plan(&Spec::default(), &linux, "c", Driver::Disabled).map_err(|e| format!("{e:#}"))
+        };
+        assert!(planned(r#"{"pids":{"limit":-1}}"#).is_ok());
+        let error = planned(r#"{"pids":{"limit":5}}"#).unwrap_err();
+        assert!(error.starts_with("linux.resources.pids.limit: a limit needs a cgroup"), "{error}");
     }
 }

@@ -6,6 +6,7 @@
 #![expect(clippy::disallowed_methods, reason = "tests make and change files of their own, by path")]
 
 pub(crate) mod bundle;
+pub(crate) mod bus;
 pub(crate) mod canary;
 pub(crate) mod command;
 mod leaks;

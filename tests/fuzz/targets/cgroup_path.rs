@@ -3,14 +3,15 @@
 use std::path::{Component, Path};
 
 use minidocker_oci::plan::resources;
-use minidocker_oci::spec::oci::Linux;
+use minidocker_oci::spec::oci::{Linux, Spec};
+use minidocker_oci::spec::record::Driver;
 
 use super::says_something;
 
 pub(super) fn entry(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let linux: Linux = serde_json::from_value(serde_json::json!({ "cgroupsPath": text })).unwrap();
-    let path = match resources::plan(&linux, "fuzz") {
+    let path = match resources::plan(&Spec::default(), &linux, "fuzz", Driver::Cgroupfs) {
         Ok(plan) => plan.path,
         Err(error) => return says_something(&error),
     };
