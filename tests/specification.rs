@@ -7,6 +7,9 @@
 
 #[path = "../conformance/properties.rs"]
 mod properties;
+#[expect(dead_code, reason = "the suite and the tests of containers use the rest")]
+#[path = "../conformance/resources.rs"]
+mod resources;
 mod skip;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -168,6 +171,47 @@ fn every_property_of_the_schema_has_clauses_or_a_reason() {
                 Covered::Not(reason) => (*reason).to_owned(),
             };
             assert!(!said.is_empty(), "{name} has neither clauses nor a reason");
+        }
+    }
+}
+
+#[test]
+fn every_resource_of_the_schema_is_in_the_table_of_resources() {
+    let Some(dir) = schema() else { return };
+    let found = Properties::of(&dir, "config-schema.json");
+    let found: Vec<&str> = found.iter().filter_map(|path| path.strip_prefix("linux.resources.")).collect();
+    assert!(found.len() > 40, "{found:?}");
+    let rows: BTreeSet<&str> = resources::RESOURCES.iter().map(|resource| resource.property).collect();
+    // What has rows below it, or is below a row.
+    let below = |inner: &str, outer: &str| {
+        inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[', '{']))
+    };
+    let unlisted: Vec<&&str> =
+        found.iter().filter(|path| !rows.iter().any(|row| below(path, row) || below(row, path))).collect();
+    assert!(unlisted.is_empty(), "conformance/resources.rs has nothing for {unlisted:?}");
+    let stale: Vec<&&str> = rows.iter().filter(|row| !found.contains(row)).collect();
+    assert!(stale.is_empty(), "the schema has no {stale:?}");
+}
+
+#[test]
+fn the_table_of_resources_is_the_one_that_was_written_last_and_names_tests_that_there_are() {
+    let read = |path: PathBuf| std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{path:?}: {e}"));
+    let table = read(repository().join("conformance/resources.md"));
+    for resource in resources::RESOURCES {
+        let begin = format!("| {} | `{}`", resource.property, resource.create);
+        let row = table.lines().find(|line| line.starts_with(&begin) && line.contains(resource.file()));
+        let row =
+            row.unwrap_or_else(|| panic!("resources.md has no row {begin}: conformance/run --resources"));
+        assert!(row.contains(resource.update) && row.contains(resource.test), "{row}");
+        // A driver of which the table has nothing yet has no differences in it either.
+        let is_in = |who: &str| !who.ends_with(" systemd") || table.contains("## Driver systemd");
+        for (_, why) in resource.differs.iter().filter(|(who, _)| is_in(who)) {
+            assert!(table.contains(why), "resources.md has no {why:?}: conformance/run --resources");
+        }
+        if let Some((module, name)) = resource.test.rsplit_once("::") {
+            let source =
+                read(repository().join(format!("tests/containers/{}.rs", module.replace("::", "/"))));
+            assert!(source.contains(&format!("fn {name}(")), "there is no test {}", resource.test);
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::properties::{self, Covered};
 use crate::report::Report;
 use crate::runner::{Plan, Verdict};
 use crate::runtime::Runtime;
-use crate::{clauses, html, markdown, runner};
+use crate::{clauses, html, markdown, resources, runner};
 
 /// Checks runtimes against the OCI runtime specification, a case for each clause.
 #[derive(Debug, Parser)]
@@ -41,6 +41,9 @@ struct Options {
     /// Write the table as a page
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
+    /// Not the clauses but the table of resources: to DIR/resources.md, with what DIR/resources.json knows already
+    #[arg(long, value_name = "DIR")]
+    resources: Option<PathBuf>,
 }
 
 /// Does what the command line asks for. Whether the first runtime has passed all that binds it.
@@ -58,6 +61,11 @@ pub(crate) fn run() -> Result<bool> {
     let beside = || Ok::<_, anyhow::Error>(std::env::current_exe()?.with_file_name("probe"));
     let probe = options.probe.clone().map_or_else(beside, Ok)?;
     let scratch = Scratch::make(&probe)?;
+    if let Some(dir) = &options.resources {
+        let problems = resources::run(&options.runtimes, &scratch.0, dir)?;
+        problems.iter().try_for_each(|problem| print(&format!("{problem}\n")))?;
+        return Ok(problems.is_empty());
+    }
     let mut columns = Vec::new();
     for runtime in &options.runtimes {
         let plan = Plan { clauses: &selected, runtime, scratch: &scratch.0, jobs: options.jobs.max(1) };

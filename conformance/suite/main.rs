@@ -27,6 +27,7 @@ mod markdown;
 #[path = "../properties.rs"]
 mod properties;
 mod report;
+mod resources;
 mod runner;
 mod runtime;
 mod seen;

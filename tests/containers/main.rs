@@ -32,6 +32,8 @@ mod last_words;
 #[cfg(test)]
 mod lifecycle;
 #[cfg(test)]
+mod limits;
+#[cfg(test)]
 mod mounts;
 #[cfg(test)]
 mod namespaces;

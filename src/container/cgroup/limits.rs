@@ -14,6 +14,9 @@ use crate::sys::{Call, Errno, SysError, bpf};
 /// Those that are needed, each with a property that needs it.
 type Controllers<'a> = BTreeMap<&'a str, &'static str>;
 
+/// The controllers that the kernel lets a cgroup with processes hand down.
+const OF_THREADS: [&str; 3] = ["cpu", "cpuset", "pids"];
+
 /// Enables the controllers that the limits need, writes the limits, attaches the device program, gives it its owner:
 /// of a cgroup that has no process yet.
 pub(super) fn apply(tree: &Tree, cgroup: &Cgroup, plan: &CgroupPlan) -> Result<()> {
@@ -98,6 +101,9 @@ fn enable(tree: &Tree, path: &Path, wanted: &Controllers<'_>) -> Result<()> {
     from_root.reverse();
     for ancestor in from_root {
         for (controller, _) in missing(tree, ancestor, "cgroup.subtree_control", wanted)? {
+            if OF_THREADS.contains(&controller) {
+                refuse_occupied(tree, ancestor, controller)?;
+            }
             hand_down(tree, ancestor, controller)?;
         }
     }
@@ -138,6 +144,25 @@ fn why_absent(controller: &str) -> String {
             "use a kernel that has it; in a cgroup namespace, somebody above has to hand it down \
              (echo +{controller} >cgroup.subtree_control)"
         ),
+    }
+}
+
+/// A cgroup with processes hands these down all the same, and what is below takes no process from then on:
+/// cgroup-v2.rst, "Threads". The root may have both.
+fn refuse_occupied(tree: &Tree, dir: &Path, controller: &str) -> Result<()> {
+    let path = dir.join("cgroup.procs");
+    let what = || {
+        format!("enabling controller {controller} in {:?}", tree.shown(&dir.join("cgroup.subtree_control")))
+    };
+    if dir.as_os_str().is_empty() {
+        return Ok(());
+    }
+    let file = fs::openat2(&tree.root, &path, OFlag::O_RDONLY, 0, Lookup::Strict)
+        .call(|| "openat2(\"cgroup.procs\")")
+        .doing(what)?;
+    match fs::read_all(file, 16 << 20).doing(what)?.is_empty() {
+        true => Ok(()),
+        false => Err(unsupported("that cgroup has processes of its own: move them to one below")).doing(what),
     }
 }
 
