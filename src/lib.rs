@@ -66,6 +66,7 @@
 //! | id-mapped mounts: MOUNT_ATTR_IDMAP | 5.12, tmpfs 6.3 | error, for mounts that ask for one |
 //! | overlayfs `lowerdir+` | 6.8 | error, for lists of layers of more than 255 bytes |
 //! | mount option `nosymfollow` | 5.14 | error, for mounts that ask for it |
+//! | cgroup.freeze | 5.2 | error of `pause`; nothing is ever `paused` ([`container::cgroup`]) |
 //! | cgroup.kill | 5.14 | SIGKILL to each process of the cgroup by pidfd ([`container::cgroup`]) |
 //! | PR_SET_MM_MAP (CONFIG_CHECKPOINT_RESTORE) | 3.18 | the verb starts anew from a sealed copy of the program ([`sys::exe::restart_sealed`]) |
 //! | the loop of [`sys::last_calls`] | x86-64 | init copies the program to anonymous memory first ([`sys::exe::detach`]) |

@@ -88,6 +88,28 @@ impl Proc {
         Ok(mapped(&String::from_utf8_lossy(&text), uid))
     }
 
+    /// The threads of a process: proc_pid_task(5). Those that end meanwhile are left out, as is all that is forbidden.
+    pub fn threads(&self, pid: Pid) -> Vec<Thread> {
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
+        let Ok(dir) = self.file(&format!("{pid}/task"), flags) else { return Vec::new() };
+        let Ok(mut dir) = nix::dir::Dir::from_fd(dir) else { return Vec::new() };
+        let numbers =
+            dir.iter().filter_map(|entry| entry.ok()?.file_name().to_str().ok()?.parse::<i32>().ok());
+        numbers.filter_map(|tid| self.thread(&format!("{pid}/task/{tid}"))).collect()
+    }
+
+    fn thread(&self, path: &str) -> Option<Thread> {
+        let text = |name: &str| {
+            let bytes = self.read(&format!("{path}/{name}")).ok()?;
+            Some(String::from_utf8_lossy(&bytes).into_owned())
+        };
+        let stat = text("stat")?;
+        let (name, rest) = stat.split_once('(')?.1.rsplit_once(')')?;
+        // 0 for one that runs, or for who may not know.
+        let wchan = text("wchan").filter(|wchan| !wchan.is_empty() && wchan != "0");
+        Some(Thread { name: name.to_owned(), state: rest.trim_start().chars().next()?, wchan })
+    }
+
     /// A process, its zombie included; `None` if there is none of this pid.
     pub fn process(&self, pid: Pid) -> Result<Option<(ProcessStat, Stat)>> {
         let path = format!("{pid}/stat");
@@ -140,6 +162,17 @@ fn mapped(map: &str, id: u32) -> Option<u32> {
         let offset = id.checked_sub(inside).filter(|offset| *offset < count)?;
         outside.checked_add(offset)
     })
+}
+
+/// What a thread does, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Thread {
+    /// proc_pid_comm(5).
+    pub name: String,
+    /// proc_pid_stat(5), field 3.
+    pub state: char,
+    /// The kernel's function that it waits in: proc_pid_wchan(5).
+    pub wchan: Option<String>,
 }
 
 /// The file that tells of one process, and never of a later one of its pid.

@@ -1,15 +1,15 @@
 //! The end of a container: runtime.md, "Delete", and lifecycle step 12 wherever it is reached from.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::mount::{MntFlags, umount2};
 
-use super::cgroup::{Cgroup, Tree, systemd};
+use super::cgroup::{Cgroup, Tree, survivors, systemd};
 use super::later_hooks;
 use super::process::Alive;
 use super::rdt;
 use super::store::{Entry, Store};
-use crate::error::{Doing, Kind, Result, best_effort, failure};
+use crate::error::{Doing, Result, best_effort, errno_of};
 use crate::proc::Proc;
 use crate::spec::record::Record;
 use crate::sys::{Call, Errno};
@@ -53,30 +53,46 @@ pub fn destroy(store: &Store, entry: Entry, record: &Record) -> Result<()> {
 }
 
 fn kill(alive: Option<&Alive>, record: &Record) -> Result<()> {
+    let end = Instant::now() + DEADLINE;
     // One in which it only has stayed is somebody else's.
     let tree = if record.cgroup.is_ours() { Some(Tree::find()?) } else { None };
     let cgroup = tree.as_ref().map(|tree| tree.open(&record.cgroup)).transpose()?.flatten();
     if let Some(alive) = alive {
         best_effort("kill the container's process", alive.signal(libc::SIGKILL));
     }
-    if let Some(cgroup) = &cgroup {
-        cgroup.kill()?;
+    if let (Some(tree), Some(cgroup)) = (&tree, &cgroup) {
+        clear(tree, cgroup, end).doing(|| format!("container {}", record.id))?;
     }
-    if let Some(alive) = alive {
-        if !alive.wait(DEADLINE)? {
-            let text = format!("process {} does not end; the container is kept, try again", alive.pid);
-            return Err(failure(Kind::System, text));
-        }
-    }
-    match (&tree, &cgroup) {
-        (Some(tree), Some(cgroup)) => {
-            remove_cgroup(tree, cgroup).doing(|| format!("container {}", record.id))
+    match alive {
+        Some(alive) if !alive.wait(end.saturating_duration_since(Instant::now()))? => {
+            Err(survivors(&[alive.pid])).doing(|| format!("container {}", record.id))
         }
         _ => Ok(()),
     }
 }
 
-fn remove_cgroup(tree: &Tree, cgroup: &Cgroup) -> Result<()> {
-    cgroup.wait_empty(DEADLINE)?;
-    cgroup.remove(tree)
+/// Kills what is in the cgroup and removes it, again and again until it is gone: somebody may move processes into it
+/// meanwhile, or make cgroups in it.
+fn clear(tree: &Tree, cgroup: &Cgroup, end: Instant) -> Result<()> {
+    const ONCE: Duration = Duration::from_secs(1);
+    const PAUSE: Duration = Duration::from_millis(2);
+    loop {
+        cgroup.kill()?;
+        let now = Instant::now();
+        if cgroup.wait_empty(end.min(now + ONCE))? {
+            match cgroup.remove(tree) {
+                Err(error) if is_busy(&error) && now < end => std::thread::sleep(PAUSE),
+                Err(error) if is_busy(&error) => {
+                    return Err(error).doing(|| "somebody puts processes or cgroups into it all the time");
+                }
+                done => return done,
+            }
+        } else if now >= end {
+            return Err(survivors(&cgroup.processes()?));
+        }
+    }
+}
+
+fn is_busy(error: &anyhow::Error) -> bool {
+    matches!(errno_of(error), Some(Errno::EBUSY | Errno::ENOTEMPTY))
 }

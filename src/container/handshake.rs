@@ -38,11 +38,12 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use nix::sys::socket::{
     AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, sendmsg,
-    socketpair,
+    setsockopt, socketpair, sockopt,
 };
+use nix::sys::time::TimeVal;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Failure, Kind, Result, failure, kind_of};
+use crate::error::{Failure, Kind, Result, errno_of, failure, kind_of};
 use crate::sys::last_calls::FAILURE_MARK;
 use crate::sys::{Call, Errno, retry_eintr};
 
@@ -195,6 +196,7 @@ impl Link {
                 Ok(Some(Message::Failed(report))) => return Some(report.into()),
                 Ok(Some(_)) => {}
                 Ok(None) => return None,
+                Err(error) if errno_of(&error) == Some(Errno::EAGAIN) => return None,
                 Err(error) => return Some(error),
             }
         }
@@ -203,6 +205,27 @@ impl Link {
     /// Receives one message; `None` at the end of the link.
     pub fn receive<M: for<'a> Deserialize<'a>>(&self) -> Result<Option<M>> {
         self.receive_with_fd().map(|received| received.map(|(message, _)| message))
+    }
+
+    /// As [`Self::receive_with_fd`], where silence ends after a second ([`Self::end_silence`]): it is asked then whether
+    /// there is still something to wait for. An init that is frozen says nothing either.
+    pub fn receive_unless<M: for<'a> Deserialize<'a>>(
+        &self,
+        can_speak: &dyn Fn() -> Result<()>,
+    ) -> Result<Option<(M, Option<OwnedFd>)>> {
+        loop {
+            match self.receive_with_fd() {
+                Err(error) if errno_of(&error) == Some(Errno::EAGAIN) => can_speak()?,
+                received => return received,
+            }
+        }
+    }
+
+    /// From now on who waits for a message gets EAGAIN after a second.
+    pub fn end_silence(&self) -> Result<()> {
+        setsockopt(&self.0, sockopt::ReceiveTimeout, &TimeVal::new(1, 0))
+            .call(|| "setsockopt(SO_RCVTIMEO)")
+            .map_err(Into::into)
     }
 
     /// Receives one message and the descriptor that came with it.

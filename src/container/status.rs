@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use crate::spec::oci::ContainerState;
-
 /// runtime.md, "State".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
@@ -13,6 +11,8 @@ pub enum Status {
     Created,
     /// The process has been let go.
     Running,
+    /// Its cgroup has been told to freeze, before `start` or after it. Not the specification's: runc's.
+    Paused,
     /// There is no process.
     Stopped,
 }
@@ -28,6 +28,8 @@ pub struct Facts {
     pub alive: bool,
     /// Nobody has opened its gate.
     pub gate: bool,
+    /// Its own cgroup has been told to freeze; that one above it is frozen does not count.
+    pub frozen: bool,
 }
 
 /// A verb whose admission depends on the status.
@@ -39,6 +41,10 @@ pub enum Verb {
     Kill,
     /// `delete` without `--force`
     Delete,
+    /// `pause`
+    Pause,
+    /// `resume`
+    Resume,
 }
 
 impl Status {
@@ -46,6 +52,7 @@ impl Status {
     pub const fn of(facts: Facts) -> Self {
         match facts {
             Facts { this_boot: true, recorded: false, .. } => Self::Creating,
+            Facts { this_boot: true, alive: true, frozen: true, .. } => Self::Paused,
             Facts { this_boot: true, alive: true, gate: true, .. } => Self::Created,
             Facts { this_boot: true, alive: true, gate: false, .. } => Self::Running,
             _ => Self::Stopped,
@@ -58,6 +65,7 @@ impl Status {
             Self::Creating => "creating",
             Self::Created => "created",
             Self::Running => "running",
+            Self::Paused => "paused",
             Self::Stopped => "stopped",
         }
     }
@@ -66,20 +74,12 @@ impl Status {
     pub const fn admits(self, verb: Verb) -> bool {
         match verb {
             Verb::Start => matches!(self, Self::Created),
-            Verb::Kill => matches!(self, Self::Created | Self::Running),
+            // Paused, a process gets SIGKILL at once, and any other signal when it goes on.
+            Verb::Kill => matches!(self, Self::Created | Self::Running | Self::Paused),
             // The specification says stopped only. containerd deletes what it has created and not started.
             Verb::Delete => matches!(self, Self::Created | Self::Stopped),
-        }
-    }
-}
-
-impl From<Status> for ContainerState {
-    fn from(status: Status) -> Self {
-        match status {
-            Status::Creating => Self::Creating,
-            Status::Created => Self::Created,
-            Status::Running => Self::Running,
-            Status::Stopped => Self::Stopped,
+            Verb::Pause => matches!(self, Self::Created | Self::Running),
+            Verb::Resume => matches!(self, Self::Paused),
         }
     }
 }
@@ -96,15 +96,17 @@ mod tests {
 
     #[test]
     fn every_combination_of_facts_has_the_status_of_the_table() {
-        for bits in 0..16u8 {
+        for bits in 0..32u8 {
             let bit = |n: u8| bits & 1 << n != 0;
-            let facts = Facts { this_boot: bit(0), recorded: bit(1), alive: bit(2), gate: bit(3) };
-            let expected = match (bit(0), bit(1), bit(2), bit(3)) {
+            let (this_boot, recorded, alive, gate, frozen) = (bit(0), bit(1), bit(2), bit(3), bit(4));
+            let facts = Facts { this_boot, recorded, alive, gate, frozen };
+            let expected = match (this_boot, recorded, alive, gate, frozen) {
                 (false, ..) => Status::Stopped, // another boot: nothing of it is left
                 (true, false, ..) => Status::Creating,
-                (true, true, false, _) => Status::Stopped,
-                (true, true, true, true) => Status::Created,
-                (true, true, true, false) => Status::Running,
+                (true, true, false, ..) => Status::Stopped,
+                (true, true, true, _, true) => Status::Paused,
+                (true, true, true, true, false) => Status::Created,
+                (true, true, true, false, false) => Status::Running,
             };
             assert_eq!(Status::of(facts), expected, "{facts:?}");
         }
@@ -112,10 +114,13 @@ mod tests {
 
     #[test]
     fn a_verb_is_admitted_where_the_specification_says_so() {
-        use Status::{Created, Creating, Running, Stopped};
-        let admitting = |verb| [Creating, Created, Running, Stopped].map(|s: Status| s.admits(verb));
-        assert_eq!(admitting(Verb::Start), [false, true, false, false]);
-        assert_eq!(admitting(Verb::Kill), [false, true, true, false]);
-        assert_eq!(admitting(Verb::Delete), [false, true, false, true]);
+        use Status::{Created, Creating, Paused, Running, Stopped};
+        let admitting = |verb| [Creating, Created, Running, Paused, Stopped].map(|s: Status| s.admits(verb));
+        assert_eq!(admitting(Verb::Start), [false, true, false, false, false]);
+        assert_eq!(admitting(Verb::Kill), [false, true, true, true, false]);
+        assert_eq!(admitting(Verb::Delete), [false, true, false, false, true]);
+        // As runc does.
+        assert_eq!(admitting(Verb::Pause), [false, true, true, false, false]);
+        assert_eq!(admitting(Verb::Resume), [false, false, false, true, false]);
     }
 }

@@ -214,6 +214,11 @@ impl Entry {
         self.dir.as_fd()
     }
 
+    /// Where it is, for people.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// The record; `None` if `create` was killed before it wrote one.
     pub fn record(&self) -> Result<Option<Record>> {
         read_record(self.dir(), &self.id)

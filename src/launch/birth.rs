@@ -59,7 +59,7 @@ fn clone_through_helper(
         }
         Ok(Side::Host(_, pidfd)) => {
             drop(helper_link);
-            adopt_sibling(&link, Unadopted::new(pidfd))
+            adopt_sibling(&link, Unadopted::new(pidfd), cgroup)
         }
     }
 }
@@ -88,7 +88,7 @@ fn clone_in_scope(
             let helper = Unadopted::new(pidfd);
             systemd::attach(unit, pid)?;
             link.send(&Done, None)?;
-            adopt_sibling(&link, helper)
+            adopt_sibling(&link, helper, cgroup)
         }
     }
 }
@@ -160,8 +160,10 @@ fn explain(error: SysError, plan: &Plan) -> SysError {
 }
 
 /// The helper is dropped at the end, when it has ended by itself or is not needed.
-fn adopt_sibling(link: &Link, _helper: Unadopted) -> Result<(Pid, OwnedFd)> {
-    match link.receive_with_fd::<Message>()? {
+fn adopt_sibling(link: &Link, _helper: Unadopted, cgroup: Option<&Cgroup>) -> Result<(Pid, OwnedFd)> {
+    link.end_silence()?;
+    let can_speak = || cgroup.map_or(Ok(()), Cgroup::refuse_frozen);
+    match link.receive_unless::<Message>(&can_speak)? {
         Some((Message::Born(pid), Some(pidfd))) => Ok((Pid::from_raw(pid), pidfd)),
         Some((Message::Failed(report), _)) => Err(report.into()),
         _ => Err(failure(Kind::System, "the process that joins namespaces has ended without a word")),

@@ -124,10 +124,12 @@ pub fn launch(mut order: Order<'_>) -> Result<Launched> {
     let born = birth::Unadopted::new(pidfd);
     cgroup.as_mut().map_or(Ok(()), |cgroup| cgroup.complete(&order.plan.cgroup, &proc, pid))?;
     leave_rootfs()?;
+    link.end_silence()?;
     let mut host = serve::Host {
         order: &mut order,
         proc: &proc,
         own: &own,
+        cgroup: cgroup.as_ref(),
         mounts: &mounts,
         pid,
         link,

@@ -13,6 +13,7 @@ use super::birth::Unadopted;
 use super::mounts::HostMounts;
 use super::receiver::Receiver;
 use super::{Made, Order, Start, id_maps, listener, scheduling};
+use crate::container::cgroup::Cgroup;
 use crate::container::handshake::{Done, Link, Message};
 use crate::container::process::never_executed;
 use crate::container::rdt;
@@ -30,6 +31,7 @@ pub(super) struct Host<'a, 'o> {
     pub(super) order: &'a mut Order<'o>,
     pub(super) proc: &'a Proc,
     pub(super) own: &'a Own,
+    pub(super) cgroup: Option<&'a Cgroup>,
     pub(super) mounts: &'a HostMounts<'a>,
     pub(super) pid: Pid,
     pub(super) link: Link,
@@ -45,7 +47,9 @@ impl Host<'_, '_> {
         self.adjust_oom_score()?;
         self.enter_rdt(made)?;
         let mut ready = false;
-        while let Some((message, fd)) = self.link.receive_with_fd::<Message>()? {
+        let cgroup = self.cgroup;
+        let can_speak = || cgroup.map_or(Ok(()), Cgroup::refuse_frozen);
+        while let Some((message, fd)) = self.link.receive_unless::<Message>(&can_speak)? {
             ready |= message == Message::Ready;
             let answered = self
                 .answer(message, fd, made, init)

@@ -117,6 +117,21 @@ pub(super) enum Command {
     /// Change the limits of a container
     #[command(args_override_self = true)]
     Update(UpdateArgs),
+    /// Have all processes of a container stand still
+    #[command(args_override_self = true)]
+    Pause {
+        /// The container
+        id: String,
+    },
+    /// Have the processes of a paused container go on
+    #[command(args_override_self = true)]
+    Resume {
+        /// The container
+        id: String,
+    },
+    /// List the processes of a container
+    #[command(args_override_self = true)]
+    Ps(PsArgs),
     /// List containers
     #[command(args_override_self = true)]
     List(ListArgs),
@@ -180,6 +195,16 @@ pub(super) struct RunArgs {
 }
 
 #[derive(Debug, Args)]
+pub(super) struct PsArgs {
+    /// How it is printed
+    #[arg(short, long, value_enum, default_value_t = ListFormat::Table, value_name = "FORMAT")]
+    pub(super) format: ListFormat,
+    /// The container, and after it options for the host's ps [default: -ef]
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_names = ["ID", "PS OPTION"])]
+    pub(super) words: Vec<OsString>,
+}
+
+#[derive(Debug, Args)]
 pub(super) struct ListArgs {
     /// How it is printed
     #[arg(short, long, value_enum, default_value_t = ListFormat::Table, value_name = "FORMAT")]
@@ -240,7 +265,7 @@ fn one_line(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Cli, Command, normalised};
+    use super::{Cli, Command, ListFormat, normalised};
     use clap::{CommandFactory, Parser};
 
     fn parse(line: &str) -> Result<Cli, clap::Error> {
@@ -276,6 +301,12 @@ mod tests {
             "r update --resources=/run/f id",
             "r --root /r --log /l --log-format json update --resources=- id",
             "r --root /r update --resources - id",
+            "r pause id",
+            "r resume id",
+            "r --root /r --log /l/log.json --log-format json --systemd-cgroup pause id",
+            "r --root /r --log /l/log.json --log-format json resume id",
+            "r --root /r --log /l/log.json --log-format json ps --format json id",
+            "r ps --format table id -ef -o pid,args",
         ] {
             if let Err(error) = parse(line) {
                 panic!("{line}: {error}");
@@ -290,6 +321,28 @@ mod tests {
     }
 
     #[test]
+    fn what_follows_the_id_is_for_ps_whatever_it_looks_like() {
+        let words = |line: &str| match parse(line).unwrap_or_else(|e| panic!("{line}: {e}")).command {
+            Command::Ps(args) => {
+                (args.format, args.words.into_iter().map(|w| w.into_string().unwrap()).collect())
+            }
+            other => panic!("{other:?}"),
+        };
+        let expected =
+            |format, words: &[&str]| (format, words.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>());
+        assert_eq!(words("r ps id"), expected(ListFormat::Table, &["id"]));
+        assert_eq!(words("r ps -f json id"), expected(ListFormat::Json, &["id"]));
+        assert_eq!(words("r ps --format=json -- id"), expected(ListFormat::Json, &["id"]));
+        assert_eq!(words("r ps id -f json"), expected(ListFormat::Table, &["id", "-f", "json"]));
+        assert_eq!(
+            words("r ps id --format json --root /x"),
+            expected(ListFormat::Table, &["id", "--format", "json", "--root", "/x"])
+        );
+        assert_eq!(words("r ps id -o pid,comm"), expected(ListFormat::Table, &["id", "-o", "pid,comm"]));
+        assert_eq!(words("r ps id aux"), expected(ListFormat::Table, &["id", "aux"]));
+    }
+
+    #[test]
     fn rootless_is_a_wish_of_spec_and_a_value_of_the_runtime() {
         let Command::Spec { rootless, .. } = parse("r --rootless=auto spec --rootless").unwrap().command
         else {
@@ -300,7 +353,7 @@ mod tests {
 
     #[test]
     fn a_verb_without_an_id_is_refused() {
-        for verb in ["create", "run", "start", "state", "kill", "delete", "update"] {
+        for verb in ["create", "run", "start", "state", "kill", "delete", "pause", "resume", "ps", "update"] {
             assert!(parse(&format!("r {verb}")).is_err(), "{verb}");
         }
     }

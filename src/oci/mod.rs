@@ -24,7 +24,9 @@ use crate::verbs::kill::Reach;
 use crate::verbs::run::Attendance;
 use crate::verbs::spec::Kind as SpecKind;
 use crate::verbs::{self, Runtime};
-use cli::{CgroupManager, Cli, Command, CreateArgs, ListArgs, ListFormat, LogFormat, LogLevel, RootlessArg};
+use cli::{
+    CgroupManager, Cli, Command, CreateArgs, ListArgs, ListFormat, LogFormat, LogLevel, PsArgs, RootlessArg,
+};
 
 /// Runs one command. Any failure is exit code 1 and one line, on standard error and in the log.
 pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
@@ -127,6 +129,9 @@ fn dispatch(cli: &Cli) -> Result<u8> {
             verbs::delete::delete(&runtime(cli)?, &parse(id)?, force)?;
         }
         Command::Update(args) => verbs::update::update(&runtime(cli)?, &parse(args.id())?, &args.asked()?)?,
+        Command::Pause { id } => verbs::pause::pause(&runtime(cli)?, &parse(id)?)?,
+        Command::Resume { id } => verbs::pause::resume(&runtime(cli)?, &parse(id)?)?,
+        Command::Ps(args) => ps(&runtime(cli)?, args)?,
         Command::List(args) => list(&runtime(cli)?, args)?,
         Command::Spec { bundle, rootless } => {
             let kind = if *rootless { SpecKind::Rootless } else { SpecKind::Root };
@@ -207,6 +212,16 @@ fn list(runtime: &Runtime, args: &ListArgs) -> Result<()> {
         (false, ListFormat::Table) => print(&verbs::list::table(&states)),
         (false, ListFormat::Json) if states.is_empty() => print("null\n"),
         (false, ListFormat::Json) => print(&format!("{}\n", serde_json::to_string(&states)?)),
+    }
+}
+
+fn ps(runtime: &Runtime, args: &PsArgs) -> Result<()> {
+    let Some((id, options)) = args.words.split_first() else { return Err(invalid("ps: no container")) };
+    let pids = verbs::ps::pids(runtime, &parse(&id.to_string_lossy())?)?;
+    match args.format {
+        ListFormat::Table => print(&verbs::ps::table(&pids, options)?),
+        ListFormat::Json if pids.is_empty() => print("null\n"),
+        ListFormat::Json => print(&format!("{}\n", serde_json::to_string(&pids)?)),
     }
 }
 

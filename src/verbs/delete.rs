@@ -7,7 +7,7 @@ use crate::container::destruction::{self, DEADLINE};
 use crate::container::id::ContainerId;
 use crate::container::status::Verb;
 use crate::container::store::{Entry, not_found};
-use crate::error::{Kind, Result, best_effort, failure, kind_of};
+use crate::error::{Doing, Kind, Result, best_effort, failure, kind_of};
 
 /// What may be deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +24,14 @@ pub fn delete(runtime: &Runtime, id: &ContainerId, force: Force) -> Result<()> {
         Err(error) if force == Force::Yes && kind_of(&error) == Kind::NotFound => return Ok(()),
         entry => entry?,
     };
-    let Some(record) = entry.record()? else {
+    let read = entry.record().doing(|| {
+        format!(
+            "cannot delete container {id}: what there is of it is not known any more; end its processes, remove its \
+             cgroup, and then its directory {:?}",
+            entry.path()
+        )
+    });
+    let Some(record) = read? else {
         // `create` was killed before it wrote its first record, which precedes all else; or has not locked yet what
         // it has just made, and will make it again. There is no container in either case.
         entry.remove(&runtime.store)?;
@@ -45,7 +52,7 @@ pub fn delete(runtime: &Runtime, id: &ContainerId, force: Force) -> Result<()> {
 fn lock(runtime: &Runtime, id: &ContainerId, force: Force) -> Result<Entry> {
     const PATIENCE: Duration = Duration::from_secs(1);
     if force == Force::No {
-        return runtime.store.lock(id);
+        return runtime.lock(id);
     }
     if let Some(entry) = runtime.store.lock_within(id, PATIENCE)? {
         return Ok(entry);

@@ -2,7 +2,7 @@
 
 use super::{Runtime, look};
 use crate::container::id::ContainerId;
-use crate::container::status::Verb;
+use crate::container::status::{Status, Verb};
 use crate::error::{Kind, Result, errno_of, failure};
 use crate::sys::Errno;
 
@@ -28,6 +28,10 @@ pub fn kill(runtime: &Runtime, id: &ContainerId, signal: i32, reach: Reach) -> R
             Some(cgroup) => cgroup.signal(signal),
             None => Ok(()),
         };
+    }
+    if reach == Reach::All && current.status == Status::Stopped {
+        // Nothing is left to be signalled.
+        return Ok(());
     }
     let Some(alive) = current.alive.filter(|_| current.status.admits(Verb::Kill)) else {
         return Err(not_running());

@@ -5,6 +5,8 @@ pub mod delete;
 pub mod features;
 pub mod kill;
 pub mod list;
+pub mod pause;
+pub mod ps;
 pub mod run;
 pub mod spec;
 pub mod start;
@@ -14,13 +16,14 @@ pub mod update;
 use std::path::Path;
 
 use crate::container::cgroup::{Cgroup, Tree};
+use crate::container::destruction::DEADLINE;
 use crate::container::id::ContainerId;
 use crate::container::process::Alive;
 use crate::container::status::{Facts, Status};
-use crate::container::store::Store;
-use crate::error::Result;
+use crate::container::store::{Entry, Store};
+use crate::error::{Kind, Result, failure};
 use crate::proc::Proc;
-use crate::spec::record::Record;
+use crate::spec::record::{CgroupRecord, Record};
 
 /// Where this runtime keeps its containers.
 #[derive(Debug)]
@@ -33,6 +36,14 @@ impl Runtime {
     /// The runtime of a state root.
     pub fn open(root: &Path) -> Result<Self> {
         Ok(Self { store: Store::open(root)? })
+    }
+
+    /// A container, once no other verb is at work on it; an error if that takes too long.
+    fn lock(&self, id: &ContainerId) -> Result<Entry> {
+        self.store.lock_within(id, DEADLINE)?.ok_or_else(|| {
+            let text = format!("container {id}: another command is at work on it, still after {DEADLINE:?}");
+            failure(Kind::InvalidState, text)
+        })
     }
 }
 
@@ -47,6 +58,15 @@ struct Current {
 impl Current {
     /// From the record and what the kernel says.
     fn of(record: Option<&Record>, gate: bool) -> Result<Self> {
+        Self::of_told(record, gate, |cgroup| Tree::find()?.is_told_to_freeze(cgroup))
+    }
+
+    /// The same, by who knows whether its cgroup has been told to freeze.
+    fn of_told(
+        record: Option<&Record>,
+        gate: bool,
+        is_told_to_freeze: impl FnOnce(&CgroupRecord) -> Result<bool>,
+    ) -> Result<Self> {
         let Some(record) = record else {
             return Ok(Self { status: Status::Creating, alive: None, this_boot: true });
         };
@@ -56,7 +76,10 @@ impl Current {
             Some(process) => Alive::find(&proc, process)?,
             None => None,
         };
-        let facts = Facts { this_boot, recorded: record.process.is_some(), alive: alive.is_some(), gate };
+        // What has no process is stopped, whatever its cgroup says; and in its caller's it can't be paused.
+        let frozen = alive.is_some() && record.cgroup.is_ours() && is_told_to_freeze(&record.cgroup)?;
+        let recorded = record.process.is_some();
+        let facts = Facts { this_boot, recorded, alive: alive.is_some(), gate, frozen };
         Ok(Self { status: Status::of(facts), alive, this_boot })
     }
 

@@ -5,15 +5,16 @@ use std::os::fd::AsRawFd;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, connect, socket};
 
 use super::{Current, Runtime};
+use crate::container::cgroup::Tree;
 use crate::container::destruction;
 use crate::container::handshake::{Go, Link, Message};
 use crate::container::id::ContainerId;
 use crate::container::later_hooks;
 use crate::container::notify::{Inbox, Manager};
 use crate::container::process::{Alive, never_executed};
-use crate::container::status::Verb;
+use crate::container::status::{Status, Verb};
 use crate::container::store::{Entry, GATE};
-use crate::error::{Kind, Result, best_effort, errno_of, failure, kind_of};
+use crate::error::{Doing, Kind, Result, best_effort, errno_of, failure, kind_of};
 use crate::sys::{Call, Errno, net, retry_eintr};
 
 /// Lets the container's process become its program. With a service manager that is to hear of it, and a container
@@ -21,18 +22,29 @@ use crate::sys::{Call, Errno, net, retry_eintr};
 pub fn start(runtime: &Runtime, id: &ContainerId, manager: Option<&Manager>) -> Result<()> {
     let entry = runtime.store.lock(id)?;
     let record = entry.record()?;
-    let current = Current::of(record.as_ref(), entry.has_gate()?)?;
+    let mut frozen = false;
+    let current = Current::of_told(record.as_ref(), entry.has_gate()?, |cgroup| {
+        // Most are not, and then it is known of those above, too.
+        let tree = Tree::find()?;
+        frozen = tree.is_frozen(cgroup)?;
+        Ok(frozen && tree.is_told_to_freeze(cgroup)?)
+    })?;
     let (true, Some(record)) = (current.status.admits(Verb::Start), record) else {
-        return Err(failure(
-            Kind::InvalidState,
-            format!("cannot start container {id}: it is {}", current.status),
-        ));
+        let remedy = if current.status == Status::Paused { "; resume it first" } else { "" };
+        let text = format!("cannot start container {id}: it is {}{remedy}", current.status);
+        return Err(failure(Kind::InvalidState, text));
     };
+    let not_frozen = || current.cgroup(&record)?.map_or(Ok(()), |cgroup| cgroup.refuse_frozen());
+    if frozen {
+        not_frozen().doing(|| format!("cannot start container {id}"))?;
+    }
+    let goes_on =
+        || not_frozen().doing(|| format!("container {id}: started, and will run when it is thawed"));
     let inbox = match manager {
         Some(manager) if record.notify => Some(Inbox::open(&entry, manager)?),
         _ => None,
     };
-    let outcome = open_gate(&entry)
+    let outcome = open_gate(&entry, &goes_on)
         .map_err(|error| if_gone(id, error))
         .and_then(|()| became_the_program(current.alive.as_ref()))
         .and_then(|()| later_hooks::poststart(&entry, &record, current.pid()));
@@ -75,7 +87,7 @@ fn if_gone(id: &ContainerId, error: anyhow::Error) -> anyhow::Error {
 
 /// Says the word to init and waits until it has become the program, or says why it could not. The gate
 /// goes first: whatever happens after that, the container is no longer `created`.
-fn open_gate(entry: &Entry) -> Result<()> {
+fn open_gate(entry: &Entry, goes_on: &dyn Fn() -> Result<()>) -> Result<()> {
     let socket = socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None)
         .call(|| "socket(AF_UNIX, SOCK_SEQPACKET)")?;
     let address = net::socket_at(entry.dir(), GATE)?;
@@ -83,7 +95,8 @@ fn open_gate(entry: &Entry) -> Result<()> {
     entry.remove_gate()?;
     let link = Link::over(socket);
     link.send(&Go, None)?;
-    match link.receive::<Message>()? {
+    link.end_silence()?;
+    match link.receive_unless(goes_on)?.map(|(message, _)| message) {
         Some(Message::Failed(report)) => Err(report.into()),
         Some(other) => Err(failure(Kind::System, format!("init said {other:?} at its gate"))),
         None => Ok(()),

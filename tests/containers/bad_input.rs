@@ -670,6 +670,10 @@ fn a_damaged_record_is_named_and_delete_force_still_says_why() {
     write(&record, &good[..good.len() / 2], 0o600);
     case.call(["state", &b.id]).finish().fails(&[&b.id]);
     case.call(["start", &b.id]).finish().fails(&[&b.id]);
+    let dir = format!("{:?}", case.state.join(&b.id));
+    for line in [&["delete", &b.id][..], &["delete", "--force", &b.id]] {
+        case.call(line).finish().fails(&["end its processes", "and then its directory", &dir]);
+    }
     // One that can't be read is no reason to hide the others.
     case.call(["list", "-q"]).finish().prints("");
     write(&record, good, 0o600);

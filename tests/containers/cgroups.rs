@@ -36,6 +36,7 @@ fn a_cgroup_that_the_container_can_write_to_is_its_users() {
     });
     b.chown(300_000);
     let run = case.started(&b);
+    eventually("it has made one", || run.stdout() == "made\n");
     let (dir, files) = owners(&b.cgroup);
     let list = read("/sys/kernel/cgroup/delegate");
     let mut expected: Vec<_> = list
@@ -46,7 +47,6 @@ fn a_cgroup_that_the_container_can_write_to_is_its_users() {
     expected.sort();
     assert!(expected.len() >= 3, "{list}");
     assert_eq!((dir, files), (300_007, expected));
-    eventually("it has made one", || run.stdout() == "made\n");
     // What a namespace that is joined maps the kernel knows, whatever the configuration says.
     let path = format!("/proc/{}/ns/user", case.pid(&b.id));
     let second = case.script("sleep 100", |config| {

@@ -12,6 +12,8 @@ mod bad_input;
 #[cfg(test)]
 mod callers;
 #[cfg(test)]
+mod cgroup_faults;
+#[cfg(test)]
 mod cgroups;
 #[cfg(test)]
 mod concurrency;
@@ -21,6 +23,8 @@ mod crash;
 mod devices;
 #[cfg(test)]
 mod documents;
+#[cfg(test)]
+mod freeze;
 #[cfg(test)]
 mod frontend;
 #[cfg(test)]
@@ -46,7 +50,11 @@ mod ownership;
 #[cfg(test)]
 mod process;
 #[cfg(test)]
+mod ps;
+#[cfg(test)]
 mod seccomp;
+#[cfg(test)]
+mod stuck;
 #[cfg(test)]
 mod support;
 #[cfg(test)]

@@ -4,12 +4,17 @@
 //! part is ours. Every file is reached below the tree's root by descriptor (openat2, no links, same mount).
 
 mod delegation;
+mod events;
+mod freezer;
 mod limits;
 mod owner;
 mod placeholder;
 mod removal;
 mod scope;
+mod signals;
+mod stuck;
 pub mod systemd;
+mod tree_limits;
 mod update;
 
 use std::ffi::OsStr;
@@ -27,7 +32,10 @@ use crate::proc::{self, Proc};
 use crate::spec::record::CgroupRecord;
 use crate::sys::fs::{self, Lookup, OFlag};
 use crate::sys::{Call, Errno, SysError};
+use events::{Events, Now};
+pub use freezer::Frozen;
 use placeholder::Placeholder;
+pub use signals::survivors;
 pub use update::{Changed, has_none};
 
 /// Where a cgroup2 tree is mounted: on its own, or beside v1 controllers.
@@ -47,6 +55,8 @@ pub struct Tree {
 pub struct Cgroup {
     dir: OwnedFd,
     record: CgroupRecord,
+    /// Where the host shows it.
+    at: PathBuf,
     /// Who is in it until init is, where it can't be empty.
     placeholder: Option<Placeholder>,
 }
@@ -105,15 +115,18 @@ impl Tree {
     /// again if a limit can't be applied.
     pub fn make(&self, intended: CgroupRecord, plan: &CgroupPlan) -> Result<Cgroup> {
         let what = || format!("cgroup {:?}", self.shown(&plan.path));
-        let existed = self.make_dirs(&intended.path).doing(what)?;
+        let existed = self.make_dirs(&intended.path).doing(what).inspect_err(|_| {
+            // Those above it may have been made.
+            crate::error::best_effort("remove the cgroups above again", self.remove_empty(&intended));
+        })?;
         let made = if existed { 0 } else { intended.made.max(1) };
         let record = CgroupRecord { made, taken: existed, ..intended };
         let dir = self.open_dir(&record.path).call(|| "openat2()").doing(what);
         if dir.is_err() {
             crate::error::best_effort("remove the cgroup again", self.remove_empty(&record));
         }
-        let cgroup = Cgroup { dir: dir?, record, placeholder: None };
-        let applied = cgroup.check_fit(existed).and_then(|()| limits::apply(self, &cgroup, plan)).doing(what);
+        let cgroup = Cgroup { dir: dir?, at: self.shown(&record.path), record, placeholder: None };
+        let applied = cgroup.check_fit().and_then(|()| limits::apply(self, &cgroup, plan)).doing(what);
         if applied.is_err() {
             crate::error::best_effort("remove the cgroup again", cgroup.remove(self));
         }
@@ -133,7 +146,7 @@ impl Tree {
                 _ => break,
             }
         }
-        outcome.call(|| "mkdirat()").map(|()| false).map_err(explain_mkdir)
+        outcome.call(|| "mkdirat()").map(|()| false).map_err(|error| self.explain_mkdir(path, error))
     }
 
     fn make_ancestors(&self, path: &Path) -> Result<()> {
@@ -144,7 +157,8 @@ impl Tree {
             match mkdirat(&self.root, ancestor, Mode::from_bits_truncate(0o755)) {
                 Ok(()) | Err(Errno::EEXIST | Errno::ENOENT) => {}
                 failed => {
-                    failed.call(|| format!("mkdirat({:?})", self.shown(ancestor))).map_err(explain_mkdir)?;
+                    let what = || format!("mkdirat({:?})", self.shown(ancestor));
+                    failed.call(what).map_err(|error| self.explain_mkdir(ancestor, error))?;
                 }
             }
         }
@@ -156,22 +170,12 @@ impl Tree {
         match self.open_dir(&record.path) {
             Err(Errno::ENOENT | Errno::ENODEV) => Ok(None),
             opened => {
-                let dir = opened.call(|| format!("openat2({:?})", self.shown(&record.path)))?;
-                Ok(Some(Cgroup { dir, record: record.clone(), placeholder: None }))
+                let at = self.shown(&record.path);
+                let dir = opened.call(|| format!("openat2({at:?})"))?;
+                Ok(Some(Cgroup { dir, record: record.clone(), at, placeholder: None }))
             }
         }
     }
-}
-
-fn explain_mkdir(error: SysError) -> anyhow::Error {
-    let hint = match error.errno {
-        Errno::EAGAIN => "; a cgroup.max.descendants or cgroup.max.depth above it is reached",
-        Errno::ENOSPC => "; the kernel has no cgroup ids left",
-        Errno::EROFS => "; the cgroup2 tree is mounted read-only",
-        Errno::EACCES | Errno::EPERM => "; this part of the tree is not delegated to this user",
-        _ => "",
-    };
-    SysError { call: format!("{}{hint}", error.call), ..error }.into()
 }
 
 impl Cgroup {
@@ -200,16 +204,14 @@ impl Cgroup {
         owner::give(self, on_host).doing(|| "the cgroup's owner")
     }
 
-    /// config-linux.md, "Cgroups": one that is in use or frozen is refused.
-    fn check_fit(&self, existed: bool) -> Result<()> {
-        if !existed {
-            return Ok(());
-        }
-        let events = self.read("cgroup.events")?;
-        let busy = |key: &str| events.lines().any(|line| line == format!("{key} 1"));
-        match (busy("populated"), busy("frozen")) {
-            (true, _) => Err(failure(Kind::Invalid, "container's cgroup is not empty")),
-            (_, true) => Err(failure(Kind::Invalid, "container's cgroup is frozen")),
+    /// config-linux.md, "Cgroups": one that is in use is refused; and one that is frozen, itself or from above, in which
+    /// init would never begin.
+    fn check_fit(&self) -> Result<()> {
+        match Events::of(self)?.map(|events| events.now()).transpose()? {
+            Some(Now { populated: true, .. }) => {
+                Err(failure(Kind::Invalid, "container's cgroup is not empty"))
+            }
+            Some(Now { frozen: true, .. }) => self.refuse_frozen().doing(|| "container's cgroup is frozen"),
             _ => Ok(()),
         }
     }
@@ -233,20 +235,5 @@ impl Cgroup {
         let file = self.file(name, OFlag::O_WRONLY).call(|| format!("openat2({name:?})"))?;
         fs::write_all(file, value.as_bytes())
             .map_err(|e| SysError { call: format!("{name}: {}", e.call), ..e })
-    }
-
-    /// Every process in it and below it that this pid namespace sees.
-    pub fn processes(&self) -> Result<Vec<Pid>> {
-        let mut pids = Vec::new();
-        removal::each_below(self.dir(), &mut |dir| {
-            let file = fs::openat2(dir, "cgroup.procs", OFlag::O_RDONLY, 0, Lookup::Strict)
-                .call(|| "openat2(\"cgroup.procs\")")?;
-            let text = fs::read_all(file, 16 << 20)?;
-            pids.extend(
-                String::from_utf8_lossy(&text).lines().filter_map(|l| l.parse().ok()).map(Pid::from_raw),
-            );
-            Ok(())
-        })?;
-        Ok(pids)
     }
 }

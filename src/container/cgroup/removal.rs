@@ -1,78 +1,17 @@
-//! The end of a cgroup: its processes, and then itself with all that was made in it.
+//! The end of a cgroup: itself with all that was made in it, once its processes have ended.
 
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::{Duration, Instant};
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::{Cgroup, Tree};
-use crate::error::{Doing, Kind, Result, failure};
+use crate::error::{Doing, Result};
 use crate::spec::record::CgroupRecord;
 use crate::sys::fs::{self, Lookup, OFlag};
-use crate::sys::{Call, Errno, SysError, process, retry_eintr};
+use crate::sys::{Call, Errno, SysError};
 
 impl Cgroup {
-    /// Kills all processes in it and below it: cgroup.kill, since Linux 5.14, works on frozen ones too.
-    pub fn kill(&self) -> Result<()> {
-        match self.write("cgroup.kill", "1") {
-            Err(error) if error.errno == Errno::ENOENT => self.signal(libc::SIGKILL),
-            Err(error) if error.errno == Errno::ENODEV => Ok(()),
-            written => written.map_err(Into::into),
-        }
-    }
-
-    /// Sends a signal to all processes in it and below it that were there when this began.
-    pub fn signal(&self, number: i32) -> Result<()> {
-        /// So many pidfds are open at the same time.
-        const AT_ONCE: usize = 16;
-        for pids in self.processes()?.chunks(AT_ONCE) {
-            let mut held = Vec::new();
-            for pid in pids {
-                match process::pidfd_open(*pid) {
-                    Err(error) if error.errno == Errno::ESRCH => {}
-                    opened => held.push((*pid, opened?)),
-                }
-            }
-            // Before its pidfd was open, a process may have ended and its pid become a stranger's. If the pid is
-            // in the cgroup now, then as that of the process that is held, or that one has ended.
-            let still = self.processes()?;
-            for (_, pidfd) in held.iter().filter(|(pid, _)| still.contains(pid)) {
-                match process::pidfd_signal(pidfd.as_fd(), number) {
-                    Err(error) if error.errno == Errno::ESRCH => {}
-                    sent => sent?,
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Waits until no process is left; the error names those that are.
-    pub fn wait_empty(&self, limit: Duration) -> Result<()> {
-        let end = Instant::now() + limit;
-        let events = match self.file("cgroup.events", OFlag::O_RDONLY) {
-            Err(Errno::ENOENT | Errno::ENODEV) => return Ok(()),
-            opened => opened.call(|| "openat2(\"cgroup.events\")")?,
-        };
-        loop {
-            // Read first: the kernel reports a change since the last read (POLLPRI).
-            if !populated(&events)? {
-                return Ok(());
-            }
-            let left = end.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                let pids: Vec<String> = self.processes()?.iter().map(ToString::to_string).collect();
-                let text =
-                    format!("processes {} do not end; the container is kept, try again", pids.join(" "));
-                return Err(failure(Kind::System, text)).doing(|| format!("cgroup {:?}", self.record.path));
-            }
-            let mut fds = [PollFd::new(events.as_fd(), PollFlags::POLLPRI)];
-            let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
-            retry_eintr(|| poll(&mut fds, timeout)).call(|| "poll(cgroup.events)")?;
-        }
-    }
-
     /// Removes it, with the cgroups that the container made in it, and those above it that `create` made
     /// and in which nothing is left. One that was there before `create` stays.
     pub fn remove(&self, tree: &Tree) -> Result<()> {
@@ -103,17 +42,6 @@ impl Tree {
             }
         }
         Ok(())
-    }
-}
-
-fn populated(events: &OwnedFd) -> Result<bool> {
-    let mut text = [0; 256];
-    match nix::sys::uio::pread(events, &mut text, 0) {
-        Err(Errno::ENODEV) => Ok(false),
-        read => {
-            let length = read.call(|| "pread(cgroup.events)")?;
-            Ok(String::from_utf8_lossy(&text[..length]).lines().any(|line| line == "populated 1"))
-        }
     }
 }
 

@@ -24,7 +24,7 @@ impl Tree {
         systemd::start(self, scope, unit, placeholder.pid)?;
         let made = self.enter_scope(unit, placeholder, proc).and_then(|cgroup| {
             let plan = CgroupPlan { path: cgroup.record.path.clone(), ..plan.clone() };
-            let applied = limits::apply(self, &cgroup, &plan);
+            let applied = cgroup.refuse_frozen().and_then(|()| limits::apply(self, &cgroup, &plan));
             applied.map(|()| cgroup).doing(|| format!("cgroup {:?}", self.shown(&plan.path)))
         });
         if made.is_err() {

@@ -146,7 +146,7 @@ fn a_tree_that_is_full_is_said_to_be() {
         let limit = case.cgroup().join(file);
         fs::write(&limit, "0").unwrap();
         let b = at(&case, &format!("/{}/c", case.unique), json!({}));
-        refused(&case, Driver::Cgroupfs, &b, &["EAGAIN", "cgroup.max.descendants or cgroup.max.depth"]);
+        refused(&case, Driver::Cgroupfs, &b, &["EAGAIN", limit.to_str().unwrap(), "is 0, and"]);
         fs::write(&limit, "max").unwrap();
     }
 }

@@ -9,6 +9,7 @@ pub(crate) mod bundle;
 pub(crate) mod bus;
 pub(crate) mod canary;
 pub(crate) mod command;
+pub(crate) mod fuse;
 mod leaks;
 pub(crate) mod mountinfo;
 pub(crate) mod terminal;
