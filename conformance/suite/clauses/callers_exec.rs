@@ -1,4 +1,4 @@
-//! What callers do besides the specification's operations: exec, run, ps, pause and resume.
+//! What callers do besides the specification's operations: exec and run.
 
 use std::ffi::OsStr;
 
@@ -12,7 +12,6 @@ use crate::seen::Seen;
 
 const EXEC: &str = "callers: exec";
 const RUN: &str = "callers: run";
-const OTHERS: &str = "callers: ps, pause, resume";
 
 pub(crate) const CLAUSES: &[Clause] = &[
     callers("callers.exec.process", (EXEC, "exec --process FILE runs another program in a running container (podman, containerd)."), |lab| {
@@ -122,36 +121,10 @@ pub(crate) const CLAUSES: &[Clause] = &[
         container.is("running")?;
         container.remove()
     }),
-    callers("callers.ps.json", (OTHERS, "ps --format json: an array of the pids (containerd)."), |lab| {
-        in_container(lab, &|container| {
-            let pids: Value = serde_json::from_str(&lab.run(["ps", "--format", "json", container.id()])?.ok()?.stdout())?;
-            same("the list", &pids, &json!([container.pid]))
-        })
-    })
-    .needs(&[Need::Verb("ps")]),
-    callers("callers.pause.status", (OTHERS, "pause freezes a container; its status is paused (podman, containerd)."), |lab| {
-        in_container(lab, &|container| {
-            lab.run(["pause", container.id()])?.ok()?;
-            container.is("paused")?;
-            let frozen = text(container.bundle.cgroup.join("cgroup.events")).contains("frozen 1");
-            lab.run(["resume", container.id()])?.ok()?;
-            container.is("running")?;
-            expect(frozen, "its cgroup is not frozen")
-        })
-    })
-    .needs(&[Need::Verb("pause")]),
-    callers("callers.pause.kill", (OTHERS, "delete --force removes a paused container."), |lab| {
-        let container = lab.base().then("wait").start()?;
-        container.seen()?;
-        lab.run(["pause", container.id()])?.ok()?;
-        lab.run(["delete", "--force", container.id()])?.ok()?;
-        lab.knows_nothing_of(container.id())
-    })
-    .needs(&[Need::Verb("pause")]),
 ];
 
 /// A running container, gone afterwards.
-fn in_container(lab: &Lab<'_>, case: &dyn Fn(&Container<'_>) -> Outcome) -> Outcome {
+pub(super) fn in_container(lab: &Lab<'_>, case: &dyn Fn(&Container<'_>) -> Outcome) -> Outcome {
     let container = lab.base().then("wait").start()?;
     container.seen()?;
     case(&container)?;

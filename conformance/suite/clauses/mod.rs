@@ -4,6 +4,7 @@ mod callers;
 mod callers_commands;
 mod callers_exec;
 mod callers_messages;
+mod callers_pause;
 mod config_annotations;
 mod config_hooks;
 mod config_mount_idmap;
@@ -88,6 +89,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Clause> {
         callers_messages::CLAUSES,
         callers_commands::CLAUSES,
         callers_exec::CLAUSES,
+        callers_pause::CLAUSES,
     ]
     .into_iter()
     .flatten()
