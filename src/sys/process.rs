@@ -83,6 +83,8 @@ pub fn exit_now(status: i32) -> ! {
 pub fn pidfd_open(pid: Pid) -> Result<OwnedFd, SysError> {
     // SAFETY: two integers, no pointer.
     let rc = check(unsafe { libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), 0) });
+    // Linux 6.1 says so of a process that has been reaped while its session or process group lives on.
+    let rc = rc.map_err(|errno| if errno == Errno::EINVAL { Errno::ESRCH } else { errno });
     #[expect(clippy::cast_possible_truncation, reason = "the kernel returns an int")]
     // SAFETY: the kernel has just returned this descriptor to us.
     rc.map(|fd| unsafe { OwnedFd::from_raw_fd(fd as RawFd) }).call(|| format!("pidfd_open({pid})"))

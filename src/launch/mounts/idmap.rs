@@ -46,7 +46,9 @@ pub(super) fn explained(error: SysError, from: &Path, depth: Depth, user: Borrow
     };
     let mounts = proc::mounts().unwrap_or_default();
     let real = real_path(from).unwrap_or_else(|_| from.to_owned());
-    let top = mounts.iter().rfind(|mounted| real.starts_with(&mounted.at));
+    // The newest of the deepest: a /proc that an initrd has moved here is older than the root that it is in.
+    let around = mounts.iter().filter(|mounted| real.starts_with(&mounted.at));
+    let top = around.max_by_key(|mounted| mounted.at.components().count());
     // The newest first: it covers older ones at its place.
     let below = mounts.iter().rev().filter(|m| depth == Depth::Recursive && m.at.starts_with(&real));
     let culprit = top.into_iter().chain(below).find(refuses);
