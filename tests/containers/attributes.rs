@@ -127,6 +127,13 @@ fn a_scheduler_that_is_none_is_refused_by_name() {
     }
 }
 
+/// Whether a caller's affinity is a container's.
+fn keeps_its_processors(case: &Case) -> bool {
+    let b = case.script("grep ^Cpus_allowed_list: /proc/self/status", |_| {});
+    let run = ["run", "-b", b.path(), &b.id];
+    case.call_through(&["taskset", "-c", "0"], run).finish().ok().stdout() == "Cpus_allowed_list:\t0\n"
+}
+
 #[test]
 fn a_scheduler_that_the_kernel_refuses_is_an_error_with_a_remedy() {
     let case = case!();
@@ -142,6 +149,8 @@ fn a_scheduler_that_the_kernel_refuses_is_an_error_with_a_remedy() {
     let nice = json!({ "policy": "SCHED_OTHER", "nice": -1 });
     refused(&less, nice, &["process: scheduler: sched_setattr(SCHED_OTHER)", "(EPERM)", "RLIMIT_NICE"]);
     need!(host_command("nproc", &[]).trim() != "1", "there is one processor only");
+    // Before Linux 6.2 who joins a cgroup that has a cpuset gets all of its processors.
+    need!(keeps_its_processors(&case), "the cgroup's processors take the place of the caller's");
     let deadline = json!({ "policy": "SCHED_DEADLINE", "runtime": 5000, "deadline": 1_000_000 });
     refused(&["taskset", "-c", "0"], deadline, &["sched_setattr(SCHED_DEADLINE)", "(EPERM)", "root domain"]);
 }

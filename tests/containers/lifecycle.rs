@@ -773,7 +773,8 @@ fn a_killed_start_leaves_a_container_that_can_be_deleted() {
     drop(start);
     nix::sys::signal::kill(pid, nix::sys::signal::SIGCONT).unwrap();
     let status = case.status(&b.id);
-    assert!(["running", "stopped"].contains(&status.as_str()), "{status}");
+    // On a slow machine it has not come as far as asking.
+    assert!(["created", "running", "stopped"].contains(&status.as_str()), "{status}");
     case.delete(&b.id);
 }
 

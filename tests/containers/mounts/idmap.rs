@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{SHOW, Volume};
 use crate::support::bundle::{add_mount, add_user_namespace, set_namespace};
 use crate::support::mountinfo::mount_at;
-use crate::support::{Case, case, eventually, installed, need, nothing_is_left, read};
+use crate::support::{Case, case, eventually, installed, kernel_is_at_least, need, nothing_is_left, read};
 
 const OWNERS: &str = "stat -c %u:%g /v /v/file";
 
@@ -126,6 +126,7 @@ fn a_user_namespace_that_is_joined_has_maps_for_a_mount() {
 #[test]
 fn only_with_ridmap_the_mounts_below_are_mapped_too() {
     let case = case!();
+    need!(kernel_is_at_least(6, 3), "Linux before 6.3 has no id-mapped mounts of a tmpfs");
     let below = Volume::new(&case, "private");
     for (option, expected) in [("idmap", "70000\n0\n"), ("ridmap", "70000\n70000\n")] {
         case.sh("stat -c %u /v/file /v/sub/file", |config| {
@@ -138,6 +139,7 @@ fn only_with_ridmap_the_mounts_below_are_mapped_too() {
 #[test]
 fn a_file_system_of_the_containers_own_is_mapped() {
     let case = case!();
+    need!(kernel_is_at_least(6, 3), "Linux before 6.3 has no id-mapped mounts of a tmpfs");
     let tmpfs = |config: &mut Value| {
         add_mount(config, "/v", "tmpfs", "tmpfs", &["idmap", "mode=1777"]);
         map(config, 100_000);

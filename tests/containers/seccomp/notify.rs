@@ -4,7 +4,7 @@ use std::io::Read;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use libseccomp::{ScmpNotifReq, ScmpNotifResp, ScmpNotifRespFlags};
@@ -39,21 +39,9 @@ impl Agent {
                 if tell.send((state, closed)).is_err() {
                     return;
                 }
-                // Ends with the last process that has the filter.
-                while let Ok(request) = ScmpNotifReq::receive(fd.as_raw_fd()) {
-                    let number = i32::from(request.data.syscall);
-                    let flags = ScmpNotifRespFlags::empty();
-                    let response = match i64::from(number) {
-                        libc::SYS_mkdir | libc::SYS_mkdirat => {
-                            ScmpNotifResp::new_error(request.id, ERRNO, flags)
-                        }
-                        libc::SYS_getppid => ScmpNotifResp::new_val(request.id, 4711, flags),
-                        _ => ScmpNotifResp::new_continue(request.id, ScmpNotifRespFlags::CONTINUE),
-                    };
-                    // Who asked may have been killed meanwhile.
-                    drop(response.respond(fd.as_raw_fd()));
-                    ask.send(number).unwrap_or_default();
-                }
+                // Before Linux 6.11 a zombie still has its filter, so that this may never end.
+                let ask = ask.clone();
+                std::thread::Builder::new().spawn(move || answer(&fd, &ask)).unwrap();
             }
         };
         // Detached: it waits for connections until the test program ends.
@@ -68,6 +56,22 @@ impl Agent {
     fn asked(&self) -> Vec<i32> {
         std::thread::sleep(Duration::from_millis(50));
         self.asked.try_iter().collect()
+    }
+}
+
+/// Until the last process that has the filter is gone.
+fn answer(fd: &OwnedFd, ask: &Sender<i32>) {
+    while let Ok(request) = ScmpNotifReq::receive(fd.as_raw_fd()) {
+        let number = i32::from(request.data.syscall);
+        let flags = ScmpNotifRespFlags::empty();
+        let response = match i64::from(number) {
+            libc::SYS_mkdir | libc::SYS_mkdirat => ScmpNotifResp::new_error(request.id, ERRNO, flags),
+            libc::SYS_getppid => ScmpNotifResp::new_val(request.id, 4711, flags),
+            _ => ScmpNotifResp::new_continue(request.id, ScmpNotifRespFlags::CONTINUE),
+        };
+        // Who asked may have been killed meanwhile.
+        drop(response.respond(fd.as_raw_fd()));
+        ask.send(number).unwrap_or_default();
     }
 }
 

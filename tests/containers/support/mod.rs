@@ -254,6 +254,14 @@ pub(crate) fn installed(program: &str) -> bool {
     std::env::split_paths(&path).any(|dir| dir.join(program).is_file())
 }
 
+/// Whether the running Linux is of this version or newer.
+pub(crate) fn kernel_is_at_least(major: u32, minor: u32) -> bool {
+    let uname = nix::sys::utsname::uname().unwrap();
+    let release = uname.release().to_string_lossy().into_owned();
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map_while(|n| n.parse::<u32>().ok());
+    (numbers.next(), numbers.next()) >= (Some(major), Some(minor))
+}
+
 /// Waits for something that happens by itself.
 pub(crate) fn eventually(what: &str, happened: impl FnMut() -> bool) {
     assert!(within(Duration::from_secs(10), happened), "not within 10 s: {what}");
