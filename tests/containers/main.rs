@@ -18,6 +18,8 @@ mod cgroups;
 #[cfg(test)]
 mod concurrency;
 #[cfg(test)]
+mod cpus;
+#[cfg(test)]
 mod crash;
 #[cfg(test)]
 mod devices;
@@ -31,6 +33,8 @@ mod frontend;
 mod hardening;
 #[cfg(test)]
 mod hooks;
+#[cfg(test)]
+mod labels;
 #[cfg(test)]
 mod last_words;
 #[cfg(test)]
