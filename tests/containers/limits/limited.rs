@@ -66,9 +66,9 @@ impl<'c> Limited<'c> {
         self.case.call(["start", &self.bundle.id]).finish().ok();
     }
 
-    /// What a file of its cgroup says, lines joined.
+    /// What a file of its cgroup says, lines joined. Those of rdma.max may end with a space.
     pub(super) fn read(&self, file: &str) -> String {
-        read(self.cgroup.join(file)).lines().collect::<Vec<_>>().join("; ")
+        read(self.cgroup.join(file)).lines().map(str::trim_end).collect::<Vec<_>>().join("; ")
     }
 
     /// A number of a file of lines with key and number.
@@ -91,7 +91,9 @@ impl<'c> Limited<'c> {
 
     /// Tells its script to go on: see [`GO_ON`].
     pub(super) fn go_on(&self) {
-        self.bundle.put("/tmp/go", "", 0o644);
+        // In one step: the script removes it at once.
+        self.bundle.put("/tmp/ready", "", 0o644);
+        std::fs::rename(self.bundle.rootfs("/tmp/ready"), self.bundle.rootfs("/tmp/go")).unwrap();
     }
 
     /// Waits until its program has printed this line.

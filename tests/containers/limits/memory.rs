@@ -63,7 +63,7 @@ fn a_limit_below_what_is_in_use_is_refused_where_that_is_to_be_checked(driver: D
 fn above_memory_high_a_program_is_slowed_and_not_killed(driver: Driver) {
     let case = limits_case!(driver, "memory");
     let high = json!({ "unified": { "memory.high": (8 << 20).to_string() } });
-    let script = "dd if=/dev/zero of=/mem/x bs=256k count=36; echo $?; exec sleep 100";
+    let script = "dd if=/dev/zero of=/mem/x bs=256k count=34; echo $?; exec sleep 100";
     let c = Limited::of(&case, driver, with_mem(&case, driver, script, high));
     c.start();
     c.prints("0");

@@ -80,6 +80,8 @@ fn weights(driver: Driver, file: &str) {
     // As the runtime will do.
     std::fs::write(cgroup_root().unwrap().join("cgroup.subtree_control"), "+io").unwrap();
     need!(is_there(case.cgroup().join(file)), "this kernel has no {file}");
+    let other = file != "io.bfq.weight" && is_there(case.cgroup().join("io.bfq.weight"));
+    need!(!other, "bfq comes first, and is there");
     of("io").filter(|r| r.file() == file).for_each(|r| holds(&case, driver, r, disk.as_ref()));
 }
 
