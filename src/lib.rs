@@ -64,7 +64,8 @@
 //! | SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV | 5.19 | error, for profiles that ask for it and have SCMP_ACT_NOTIFY |
 //! | time namespaces | 5.6 | error, for containers that ask for one |
 //! | id-mapped mounts: MOUNT_ATTR_IDMAP | 5.12, tmpfs 6.3 | error, for mounts that ask for one |
-//! | overlayfs `lowerdir+` | 6.8 | error, for lists of layers of more than 255 bytes |
+//! | overlayfs with fsconfig(2), one by one | 6.5 | mount(2) with all as one text, for names and lists that fsconfig(2) can't hand over ([`sys::mount`]) |
+//! | overlayfs `lowerdir+` | 6.8 | error from 6.5 on, for lists of layers of more than 255 bytes |
 //! | mount option `nosymfollow` | 5.14 | error, for mounts that ask for it |
 //! | cgroup.freeze | 5.2 | error of `pause`; nothing is ever `paused` ([`container::cgroup`]) |
 //! | cgroup.kill | 5.14 | SIGKILL to each process of the cgroup by pidfd ([`container::cgroup`]) |

@@ -6,11 +6,11 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use super::{Inherited, copy_up, mount_found};
 use crate::container::handshake::{Link, Message};
 use crate::error::{Doing, Result};
-use crate::plan::mounts::{Fresh, MountStep, Opener, Source};
+use crate::plan::mounts::{Fresh, MountStep, Opener, Source, overlay};
 use crate::plan::options::{Links, Parameter};
 use crate::rootpath::{InRootfs, Make, Rootfs};
 use crate::sys::fs::{self, OFlag};
-use crate::sys::mount::{self, Depth, MountAttr, attr};
+use crate::sys::mount::{self, Depth, MountAttr, Whole, attr};
 use crate::sys::{Call, SysError};
 
 const READ_ONLY: MountAttr = MountAttr { set: attr::RDONLY, clear: 0, propagation: 0, userns_fd: 0 };
@@ -75,7 +75,13 @@ impl Mounted {
         let later = fresh.fstype == "tmpfs" && step.attr.set & attr::RDONLY != 0;
         let attrs = if later { step.attr.set & !attr::RDONLY } else { step.attr.set };
         let parameters = fresh.parameters.iter().filter(|p| !(later && p.key == "ro"));
-        let made = mount::fresh(&fresh.fstype, attrs, |fs| configure(fs, fresh.name.as_deref(), parameters))?;
+        let made =
+            match mount::fresh(&fresh.fstype, attrs, |fs| configure(fs, fresh.name.as_deref(), parameters)) {
+                Err(_) if fresh.fstype == "overlay" && mount::takes_parameters_whole("overlay") => {
+                    whole(turn, fresh)?
+                }
+                made => made?,
+            };
         if step.ids.is_some() {
             // The maps may be of a user namespace that this process is not in.
             turn.host.ask(&Message::MapMount(turn.number), Some(made.as_fd()))?;
@@ -107,6 +113,18 @@ impl Mounted {
             mount::set_attr(mount.as_fd(), Depth::Top, &READ_ONLY).doing(|| name.clone())
         })
     }
+}
+
+/// An overlay before Linux 6.5: with more layers and other names than fsconfig(2) takes, and errors that name them.
+fn whole(turn: &Turn<'_>, fresh: &Fresh) -> Result<OwnedFd> {
+    let whole = Whole {
+        fstype: &fresh.fstype,
+        source: fresh.name.as_deref(),
+        data: &overlay::whole(&fresh.parameters),
+        read_only: fresh.parameters.iter().any(|parameter| parameter.key == "ro"),
+    };
+    let over = turn.root.make_dir(&turn.step.at)?;
+    whole.mount(turn.step.attr.set, over.as_fd()).map_err(Into::into)
 }
 
 fn configure<'p>(

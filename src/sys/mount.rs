@@ -1,6 +1,8 @@
 //! The mount API by file descriptors: fsopen(2), fsconfig(2), fsmount(2), open_tree(2),
 //! mount_setattr(2), move_mount(2). Since Linux 5.2, mount_setattr since 5.12.
 
+mod whole;
+
 use std::ffi::CString;
 use std::fmt;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -11,6 +13,7 @@ use nix::errno::Errno;
 use nix::mount::MntFlags;
 
 use super::{Call, SysError, check};
+pub use whole::{Whole, takes_parameters_whole};
 
 const FSOPEN_CLOEXEC: u32 = 1;
 const FSMOUNT_CLOEXEC: u32 = 1;

@@ -2,7 +2,7 @@
 
 pub mod idmap;
 pub mod label;
-mod overlay;
+pub mod overlay;
 
 use std::path::{Path, PathBuf};
 

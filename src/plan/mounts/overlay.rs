@@ -24,6 +24,29 @@ pub(super) fn settle(parameters: &mut Vec<Parameter>, bundle: &Path) {
     }
 }
 
+/// All of them as the one text that mount(2) takes, without `ro`, which is a flag of its own there.
+pub fn whole(parameters: &[Parameter]) -> String {
+    let (mut words, mut layers): (Vec<String>, _) = (Vec::new(), String::new());
+    for parameter in parameters {
+        match (parameter.key.as_str(), &parameter.value) {
+            ("ro" | "rw", None) => {}
+            ("lowerdir+" | "datadir+", Some(dir)) => {
+                let between = match (layers.is_empty(), parameter.key.as_str()) {
+                    (true, _) => "lowerdir=",
+                    (false, "datadir+") => "::",
+                    (false, _) => ":",
+                };
+                layers += &format!("{between}{}", escaped(dir));
+            }
+            (key, Some(value)) if parameter.is_context() => words.push(format!("{key}=\"{value}\"")),
+            (key, Some(value)) => words.push(format!("{key}={value}")),
+            (key, None) => words.push(key.to_owned()),
+        }
+    }
+    words.extend(Some(layers).filter(|layers| !layers.is_empty()));
+    words.join(",")
+}
+
 /// One directory of the list, still escaped.
 struct Layer<'a> {
     dir: &'a str,
@@ -120,5 +143,17 @@ mod tests {
                 Parameter::string("datadir+", format!("/{long}")),
             ]
         );
+    }
+
+    #[test]
+    fn as_one_text_layers_are_a_list_again() {
+        let long = "x".repeat(300);
+        let mut parameters =
+            vec![Parameter::string("lowerdir", format!("/a\\,b:/{long}")), Parameter::flag("ro")];
+        parameters.push(Parameter::string("context", "a:b:s0:c1,c2"));
+        parameters.push(Parameter::string("upperdir", "up"));
+        settle(&mut parameters, Path::new("/b,1"));
+        let expected = format!("context=\"a:b:s0:c1,c2\",upperdir=/b\\,1/up,lowerdir=/a\\,b:/{long}");
+        assert_eq!(super::whole(&parameters), expected);
     }
 }

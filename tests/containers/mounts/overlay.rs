@@ -70,5 +70,5 @@ fn a_list_of_layers_may_be_longer_than_one_value() {
 fn a_layer_that_is_missing_is_an_error_that_names_it() {
     let case = case!();
     let b = with_layers(&case, "true", &[], &options("missing"));
-    case.create(&b).fails(&["mounts[4] /v", "lowerdir", "/missing\")", "(ENOENT)"]);
+    case.create(&b).fails(&["mounts[4] /v", "lowerdir", "/missing", "(ENOENT)"]);
 }
