@@ -1,6 +1,7 @@
 //! A container that has been created, and the operations on it.
 
 use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use nix::errno::Errno;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
@@ -29,6 +30,7 @@ impl<'l> Container<'l> {
         let Ok(pid) = text.trim().parse() else {
             return fail(format!("create has written {text:?} to the pid file"));
         };
+        awaited().push(pid);
         Ok(Self { bundle, pid, stdout: created.stdout_file() })
     }
 
@@ -126,6 +128,7 @@ impl<'l> Container<'l> {
             };
             end.is_some()
         });
+        awaited().retain(|pid| *pid != self.pid);
         match end {
             Some(Ok(code)) if ended => Ok(code),
             Some(Err(error)) => fail(format!("the process was not left to the caller: waitpid: {error}")),
@@ -162,6 +165,12 @@ impl<'l> Container<'l> {
     }
 }
 
+/// The processes of containers whose end nobody has waited for. Where a pid namespace is joined they are not the first.
+fn awaited() -> MutexGuard<'static, Vec<i32>> {
+    static AWAITED: Mutex<Vec<i32>> = Mutex::new(Vec::new());
+    AWAITED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Zombies that came here from containers and were not the first process there: nobody else asks for them.
 fn reap_executed() {
     let own = std::process::id().to_string();
@@ -169,7 +178,7 @@ fn reap_executed() {
         let status = text(format!("/proc/{pid}/status"));
         let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or("").trim();
         let inner: Vec<&str> = field("NSpid:").split_whitespace().skip(1).collect();
-        let is_other = inner.last().is_some_and(|inner| *inner != "1");
+        let is_other = inner.last().is_some_and(|inner| *inner != "1") && !awaited().contains(&pid);
         if field("PPid:") == own && field("State:").starts_with('Z') && is_other {
             waitpid(Pid::from_raw(pid), Some(WaitPidFlag::WNOHANG)).map(drop).unwrap_or_default();
         }

@@ -174,9 +174,17 @@ impl Tree {
     fn of(lab: &Lab<'_>, dirs: &[&str]) -> Result<Self, Stop> {
         let mut mounts = Vec::new();
         for dir in dirs {
-            // Not every file system of a host can be mapped; tmpfs can.
-            mounts.push(HostMount::tmpfs(lab.dir.join(dir))?);
-            std::os::unix::fs::chown(lab.file(&format!("{dir}/file"), "x", 0o644)?, Some(5), Some(5))?;
+            // Not every file system of a host can be mapped; tmpfs can, since Linux 6.3.
+            let dir = lab.dir.join(dir);
+            mounts.push(match is_before_6_3()? {
+                false => HostMount::tmpfs(&dir)?,
+                true => {
+                    std::fs::create_dir_all(&dir)?;
+                    HostMount::bind(&dir, &dir)?
+                }
+            });
+            std::fs::write(dir.join("file"), "x")?;
+            std::os::unix::fs::chown(dir.join("file"), Some(5), Some(5))?;
         }
         Ok(Self { _mounts: mounts })
     }
@@ -191,6 +199,12 @@ impl Tree {
             format!("the owner is {} and {}, not {uid} and {gid}", stat["uid"], stat["gid"]),
         )
     }
+}
+
+fn is_before_6_3() -> Result<bool, Stop> {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease")?;
+    let mut numbers = release.split('.').map_while(|number| number.parse::<u32>().ok());
+    Ok((numbers.next(), numbers.next()) < (Some(6), Some(3)))
 }
 
 /// With the tree at /data: ranges of ids of the file system, of the host, and how many.

@@ -163,7 +163,7 @@ pub(crate) const CLAUSES: &[Clause] = &[
     must(
         "linux.cgroups.cpu.cpus.invalid",
         (CPU, "This is a comma-separated list, with dashes to represent ranges."),
-        |lab| lab.with("linux/resources/cpu/cpus", "all").refused("cpus|cpuset"),
+        |lab| lab.with("linux/resources/cpu/cpus", "0 and 1").refused("cpus|cpuset"),
     )
     .needs(HAS_CPUSET),
     must(
