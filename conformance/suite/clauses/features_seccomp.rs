@@ -89,7 +89,10 @@ pub(crate) const CLAUSES: &[Clause] = &[
             "The runtime MUST recognize the elements in this array as the mode of linux.memoryPolicy objects in config.json.",
         ),
         |lab| {
-            each(lab, "/linux/memoryPolicy/modes", &[], &|mode| {
+            // Linux has it since 6.9; whether it is recognized the kernel decides.
+            let is_known = std::path::Path::new("/sys/kernel/mm/mempolicy/weighted_interleave").exists();
+            let but: &[&str] = if is_known { &[] } else { &["MPOL_WEIGHTED_INTERLEAVE"] };
+            each(lab, "/linux/memoryPolicy/modes", but, &|mode| {
                 let nodes =
                     if ["MPOL_DEFAULT", "MPOL_LOCAL"].contains(&mode) { Value::Null } else { json!("0") };
                 let draft = lab.with("linux/memoryPolicy", json!({ "mode": mode }));
