@@ -24,7 +24,7 @@ pub(crate) fn run(args: &[String]) -> ExitCode {
     let kept = fs::write(&whole, record.to_string()).and_then(|()| fs::rename(&whole, file));
     let then = args.get(3).map(String::as_str);
     if then == Some("sleep") {
-        std::thread::sleep(Duration::from_secs(30));
+        std::thread::sleep(Duration::from_secs(300));
     }
     if kept.is_err() || then == Some("fail") { ExitCode::from(7) } else { ExitCode::SUCCESS }
 }

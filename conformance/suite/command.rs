@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use crate::clause::{Outcome, Stop, fail};
 
-/// A hang is a failure, too.
-pub(crate) const LIMIT: Duration = Duration::from_secs(20);
+/// A hang is a failure, too, and a machine that is slow or busy is none.
+pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
 /// A command that has ended. What it has printed is read when asked for: a container may have added to it.
 #[derive(Debug)]

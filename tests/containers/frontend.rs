@@ -221,11 +221,13 @@ fn a_frontend_that_is_killed_leaves_no_mount_and_no_file() {
     let case = case!();
     let image = image(&case);
     let before = list(&image);
-    let run = call(&case, &["--name", "victim"], &image, &["sh", "-c", "echo up; sleep 100"]).spawn();
+    // Its cgroup has its name, and other runs of these tests have the same tree.
+    let name = format!("{}-victim", case.unique);
+    let run = call(&case, &["--name", &name], &image, &["sh", "-c", "echo up; sleep 100"]).spawn();
     eventually("it is up", || run.stdout() == "up\n");
     drop(run);
     // The container is there, and the runtime's delete takes it away.
-    case.call(["delete", "-f", "victim"]).finish().ok();
+    case.call(["delete", "-f", &name]).finish().ok();
     crate::support::nothing_is_left(&case, "by the killed frontend");
     assert_eq!(list(&image), before);
     assert!(!read("/proc/self/mountinfo").contains(case.state.to_str().unwrap()));

@@ -96,6 +96,8 @@ fn each_masked_or_readonly_path_takes_as_much_work_as_the_first() {
         let line = [
             "strace",
             "-f",
+            // Only these calls are stopped for.
+            "--seccomp-bpf",
             "-qq",
             "-e",
             "trace=openat2,open_tree,mount_setattr,move_mount,fstat,newfstatat,close",

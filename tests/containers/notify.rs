@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::support::bundle::{add_mount, add_user_namespace};
-use crate::support::{Bundle, Call, Case, case, eventually, is_there, read, within};
+use crate::support::{Bundle, Call, Case, PATIENCE, case, eventually, is_there, read, within};
 
 /// The service manager.
 struct Manager {
@@ -17,7 +17,7 @@ impl Manager {
     fn listen(case: &Case) -> Self {
         let path = case.path("manager");
         let socket = UnixDatagram::bind(&path).unwrap();
-        socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
         Self { socket, path }
     }
 
@@ -123,7 +123,7 @@ fn the_socket_of_a_manager_may_be_abstract() {
     let case = case!();
     let address = std::os::unix::net::SocketAddr::from_abstract_name(&case.unique).unwrap();
     let socket = UnixDatagram::bind_addr(&address).unwrap();
-    socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
     let manager = Manager { socket, path: format!("@{}", case.unique).into() };
     // The container has a network namespace of its own, in which that name is not there.
     let b = sleeper(&case);

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::{SHOW, Volume};
 use crate::support::bundle::{add_mount, set_capabilities};
 use crate::support::mountinfo::{mount_at, mounts};
-use crate::support::{Case, case, eventually, host_command, read, write};
+use crate::support::{Case, case, eventually, host_command, is_there, read, write};
 
 #[test]
 fn a_mount_is_private_unless_it_says_otherwise() {
@@ -43,7 +43,7 @@ fn a_mount_is_private_unless_it_says_otherwise() {
 /// A container that mounts, and one on the host that does: who sees what.
 fn travels(case: &Case, option: &str) -> (bool, bool) {
     let volume = Volume::new(case, "shared");
-    let b = case.script("mkdir /v/inner; mount -t tmpfs inner /v/inner; echo up; while [ ! -e /v/outer/file ]; do sleep 0.02; done; echo seen; sleep 100", |config| {
+    let b = case.script("mkdir /v/inner; mount -t tmpfs inner /v/inner; echo up; sleep 100", |config| {
         add_mount(config, "/v", "bind", &volume.dir, &["rbind", option]);
         set_capabilities(config, &["CAP_SYS_ADMIN"]);
     });
@@ -53,8 +53,7 @@ fn travels(case: &Case, option: &str) -> (bool, bool) {
     crate::support::make_dir(&at);
     host_command("mount", &["-t".as_ref(), "tmpfs".as_ref(), "outer".as_ref(), at.as_os_str()]);
     write(&at.join("file"), "", 0o644);
-    let inward =
-        crate::support::within(std::time::Duration::from_millis(300), || create.stdout().contains("seen"));
+    let inward = is_there(format!("/proc/{}/root/v/outer/file", case.pid(&b.id)));
     let outward = read("/proc/self/mountinfo").contains(&format!("{}/inner ", volume.dir.display()));
     case.delete(&b.id);
     (inward, outward)

@@ -5,7 +5,6 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::time::Duration;
 
 use libseccomp::{ScmpNotifReq, ScmpNotifResp, ScmpNotifRespFlags};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
@@ -13,11 +12,10 @@ use serde_json::{Value, json};
 
 use super::profile;
 use crate::support::bundle::{Bundle, add_user_namespace, set_namespace};
-use crate::support::{Case, case, nothing_is_left};
+use crate::support::{Case, PATIENCE, case, nothing_is_left};
 
 /// The errno that the agent answers to mkdir(2): EDQUOT.
 const ERRNO: i32 = -122;
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// An agent for one container: what it was told, and the numbers of the calls that it was asked about.
 struct Agent {
@@ -54,7 +52,6 @@ impl Agent {
     }
 
     fn asked(&self) -> Vec<i32> {
-        std::thread::sleep(Duration::from_millis(50));
         self.asked.try_iter().collect()
     }
 }
@@ -69,9 +66,10 @@ fn answer(fd: &OwnedFd, ask: &Sender<i32>) {
             libc::SYS_getppid => ScmpNotifResp::new_val(request.id, 4711, flags),
             _ => ScmpNotifResp::new_continue(request.id, ScmpNotifRespFlags::CONTINUE),
         };
+        // Before the answer: when the program has ended, all that it asked has come.
+        ask.send(number).unwrap_or_default();
         // Who asked may have been killed meanwhile.
         drop(response.respond(fd.as_raw_fd()));
-        ask.send(number).unwrap_or_default();
     }
 }
 
@@ -222,8 +220,7 @@ fn an_agent_that_has_gone_is_an_error_of_start_and_no_wait() {
             leave(config, &["execve"], &socket(&case));
         });
         case.create(&b).ok();
-        let start = case.call(["start", &b.id]).finish().fails(&["unction not implemented"]);
-        assert!(start.took < Duration::from_secs(5), "{start}");
+        case.call(["start", &b.id]).finish().fails(&["unction not implemented"]);
         case.delete(&b.id);
     }
 }

@@ -14,10 +14,7 @@ use minidocker_oci::sys::process::{pidfd_open, pidfd_signal};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::Pid;
 
-use super::Case;
-
-/// A hang is a failure, too.
-const LIMIT: Duration = Duration::from_secs(20);
+use super::{Case, PATIENCE};
 
 /// A command that has not begun.
 #[derive(Debug)]
@@ -71,15 +68,16 @@ impl<'c> Call<'c> {
         if self.own_output {
             self.command.stdout(stdout).stderr(stderr);
         }
+        // Before it can do anything: this process may have to wait for its turn after that.
+        let began = Instant::now();
         let child = {
             let _alone = super::alone();
             self.command.spawn().unwrap_or_else(|e| panic!("{:?}: {e}", self.line))
         };
         let pid = Pid::from_raw(child.id().try_into().unwrap());
         let [stdout, stderr] = paths;
-        let began = Instant::now();
         let pidfd = pidfd_open(pid).unwrap();
-        Running { child, pidfd, line: self.line, end: began + LIMIT, began, stdout, stderr }
+        Running { child, pidfd, line: self.line, end: Instant::now() + PATIENCE, began, stdout, stderr }
     }
 
     /// Runs it to its end.

@@ -107,7 +107,7 @@ impl Case {
         for pid in self.processes() {
             nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::SIGKILL).ok();
         }
-        super::within(std::time::Duration::from_secs(5), || self.processes().is_empty());
+        super::within(super::PATIENCE, || self.processes().is_empty());
         everywhere.for_each(|cgroup| drop(fs::remove_dir(cgroup)));
         for mount in self.new_mounts().iter().rev() {
             let at = mount.split_once(" on ").and_then(|(_, rest)| rest.split_once(" (")).unwrap().0;

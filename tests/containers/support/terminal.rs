@@ -3,7 +3,7 @@
 use std::io::IoSliceMut;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use minidocker_oci::sys::{fs::own, tty};
 use nix::fcntl::OFlag;
@@ -14,6 +14,8 @@ use nix::sys::socket::{
     listen, recvmsg, socket,
 };
 use std::os::fd::AsFd;
+
+use super::PATIENCE;
 
 /// A pty of the host: the test is its master.
 #[derive(Debug)]
@@ -58,14 +60,14 @@ pub(crate) fn set_size(terminal: std::os::fd::BorrowedFd<'_>, rows: u16, columns
 
 /// Reads a terminal's master until it has shown `text`.
 pub(crate) fn expect(master: std::os::fd::BorrowedFd<'_>, text: &str) -> String {
-    let end = Instant::now() + Duration::from_secs(10);
+    let end = Instant::now() + PATIENCE;
     let mut shown = String::new();
     while !shown.contains(text) {
         let left = end.saturating_duration_since(Instant::now());
         let mut fds = [PollFd::new(master, PollFlags::POLLIN)];
         let ready = minidocker_oci::sys::retry_eintr(|| poll(&mut fds, PollTimeout::try_from(left).unwrap()))
             .unwrap();
-        assert!(ready > 0, "no {text:?} in 10 s, but: {shown}");
+        assert!(ready > 0, "no {text:?} in {PATIENCE:?}, but: {shown}");
         let mut buffer = [0; 4096];
         // EIO: nobody has the other end open any more.
         match nix::unistd::read(master, &mut buffer) {
@@ -145,5 +147,6 @@ fn receive_from(connection: &OwnedFd) -> (Vec<u8>, Vec<OwnedFd>, usize) {
 
 fn wait_for(fd: std::os::fd::BorrowedFd<'_>) {
     let mut fds = [PollFd::new(fd, PollFlags::POLLIN)];
-    assert!(poll(&mut fds, 10_000u16).unwrap() > 0, "nothing came in 10 s");
+    let timeout = PollTimeout::try_from(PATIENCE).unwrap();
+    assert!(poll(&mut fds, timeout).unwrap() > 0, "nothing came in {PATIENCE:?}");
 }
