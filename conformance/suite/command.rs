@@ -5,7 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs::{self, OpenOptions};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::clause::{Outcome, Stop, fail};
@@ -18,6 +18,15 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 pub(crate) struct Done {
     line: String,
     status: ExitStatus,
+    stdout: PathBuf,
+    stderr: PathBuf,
+}
+
+/// A command that runs.
+#[derive(Debug)]
+pub(crate) struct Begun {
+    child: Child,
+    line: String,
     stdout: PathBuf,
     stderr: PathBuf,
 }
@@ -58,21 +67,32 @@ impl Call {
     }
 
     /// Runs it to its end.
-    pub(crate) fn finish(mut self) -> Result<Done, Stop> {
+    pub(crate) fn finish(self) -> Result<Done, Stop> {
+        self.start()?.finish()
+    }
+
+    /// Begins it.
+    pub(crate) fn start(mut self) -> Result<Begun, Stop> {
         let open = |path: &PathBuf| OpenOptions::new().append(true).create(true).open(path);
         self.command.stdout(open(&self.stdout)?).stderr(open(&self.stderr)?);
-        let mut child =
-            self.command.spawn().map_err(|error| Stop::Fail(format!("{}: {error}", self.line)))?;
+        let child = self.command.spawn().map_err(|error| Stop::Fail(format!("{}: {error}", self.line)))?;
+        Ok(Begun { child, line: self.line, stdout: self.stdout, stderr: self.stderr })
+    }
+}
+
+impl Begun {
+    /// Waits for its end.
+    pub(crate) fn finish(mut self) -> Result<Done, Stop> {
         let mut status = None;
         let in_time = within(LIMIT, || {
-            status = child.try_wait().ok().flatten();
+            status = self.child.try_wait().ok().flatten();
             status.is_some()
         });
         if let Some(status) = status.filter(|_| in_time) {
             return Ok(Done { line: self.line, status, stdout: self.stdout, stderr: self.stderr });
         }
-        child.kill()?;
-        child.wait()?;
+        self.child.kill()?;
+        self.child.wait()?;
         fail(format!("{} has not ended after {LIMIT:?}", short(&self.line)))
     }
 }

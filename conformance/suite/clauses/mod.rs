@@ -5,6 +5,7 @@ mod callers_commands;
 mod callers_exec;
 mod callers_messages;
 mod callers_pause;
+mod callers_replay;
 mod config_annotations;
 mod config_hooks;
 mod config_mount_idmap;
@@ -90,6 +91,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Clause> {
         callers_commands::CLAUSES,
         callers_exec::CLAUSES,
         callers_pause::CLAUSES,
+        callers_replay::CLAUSES,
     ]
     .into_iter()
     .flatten()
