@@ -67,11 +67,11 @@ pub(super) struct RunOptions {
     pub(super) read_only: bool,
 
     /// The container's id [default: twelve random hexadecimal digits]
-    #[arg(long)]
+    #[arg(long, value_name = "ID")]
     pub(super) name: Option<ContainerId>,
 
     /// The container's host name [default: twelve random hexadecimal digits]
-    #[arg(long)]
+    #[arg(long, value_name = "NAME")]
     pub(super) hostname: Option<String>,
 
     /// Where the state of containers is kept

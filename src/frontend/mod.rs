@@ -17,11 +17,16 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
 use crate::error::Result;
 use crate::log;
 use cli::{Cli, Command};
+
+/// The definition of the command line, for manual pages and shell completions.
+pub fn command() -> clap::Command {
+    Cli::command()
+}
 
 /// Runs one command. `args` begins with the program's name, as it does for a process.
 pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {

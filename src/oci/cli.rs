@@ -4,37 +4,51 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
 use super::update::UpdateArgs;
 
-/// An OCI container runtime for Linux.
+/// The heading of what every verb takes, so that its own options stand first in its --help.
+const GLOBAL: &str = "Global options";
+
+/// OCI container runtime for Linux
 #[derive(Debug, Parser)]
-#[command(name = "minidocker-oci", version = super::VERSION, args_override_self = true, disable_help_subcommand = true, disable_version_flag = true)]
+#[command(
+    name = "minidocker-oci",
+    version = super::VERSION,
+    args_override_self = true,
+    disable_help_subcommand = true,
+    disable_version_flag = true,
+    after_help = "Examples:
+  minidocker-oci create --bundle /srv/web web
+  minidocker-oci start web
+  minidocker-oci list
+  minidocker-oci delete --force web"
+)]
 pub(super) struct Cli {
     /// Log warnings, too
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = GLOBAL)]
     pub(super) debug: bool,
-    /// Where errors are logged besides standard error
-    #[arg(long, global = true, value_name = "FILE")]
+    /// Log errors to this file, besides standard error
+    #[arg(long, global = true, help_heading = GLOBAL, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(super) log: Option<String>,
     /// How a line of the log looks
-    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT")]
+    #[arg(long, global = true, help_heading = GLOBAL, value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT")]
     pub(super) log_format: LogFormat,
-    /// What is logged: errors, or warnings too, as with --debug
-    #[arg(long, global = true, value_enum, ignore_case = true, default_value_t = LogLevel::Error, value_name = "LEVEL")]
+    /// What is logged: errors alone, or with any other value warnings too, as with --debug
+    #[arg(long, global = true, help_heading = GLOBAL, value_enum, ignore_case = true, default_value_t = LogLevel::Error, value_name = "LEVEL")]
     pub(super) log_level: LogLevel,
-    /// Where containers are kept [default: /run/minidocker-oci, for users $XDG_RUNTIME_DIR/minidocker-oci]
-    #[arg(long, global = true, value_name = "DIR")]
+    /// Where the state of containers is kept [default: /run/minidocker-oci, for users $XDG_RUNTIME_DIR/minidocker-oci]
+    #[arg(long, global = true, help_heading = GLOBAL, value_name = "DIR")]
     pub(super) root: Option<PathBuf>,
-    /// Make cgroups through systemd
-    #[arg(long, global = true)]
+    /// Make cgroups through systemd, as --cgroup-manager systemd does
+    #[arg(long, global = true, help_heading = GLOBAL)]
     pub(super) systemd_cgroup: bool,
-    /// Whether to do without a cgroup that there is no permission to make [default: auto, for users]
-    #[arg(long,  value_name = "WHETHER", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_enum)]
+    /// Whether to do without a cgroup that there is no permission to make; auto: if not root [default: auto]
+    #[arg(long, help_heading = GLOBAL, value_name = "WHETHER", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_enum)]
     pub(super) rootless: Option<RootlessArg>,
-    /// Who makes cgroups
-    #[arg(long, global = true, value_enum, value_name = "MANAGER")]
+    /// Who makes the cgroup of a new container, if it gets one [default: cgroupfs]
+    #[arg(long, global = true, help_heading = GLOBAL, value_enum, value_name = "MANAGER")]
     pub(super) cgroup_manager: Option<CgroupManager>,
     /// Print the version
     #[arg(short, long, action = clap::ArgAction::Version)]
@@ -77,71 +91,79 @@ pub(super) enum RootlessArg {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Make a container; its program waits for start
-    #[command(args_override_self = true)]
+    /// Create a container, whose program then waits for start
+    #[command(
+        args_override_self = true,
+        after_help = "Example: minidocker-oci create --bundle /srv/web --pid-file /run/web.pid web"
+    )]
     Create(CreateArgs),
-    /// Make a container, start it, wait for its end and delete it
-    #[command(args_override_self = true)]
+    /// Create and start a container, wait until it ends and delete it
+    #[command(args_override_self = true, after_help = "Example: minidocker-oci run --bundle /srv/web web")]
     Run(RunArgs),
-    /// Start the program of a created container
+    /// Start the program of a container that has been created
     Start {
-        /// The container
+        /// The container's id
         id: String,
     },
     /// Print the state of a container as JSON
     State {
-        /// The container
+        /// The container's id
         id: String,
     },
-    /// Send a signal to a container's process
-    #[command(args_override_self = true)]
+    /// Send a signal to the process of a container
+    #[command(args_override_self = true, after_help = "Example: minidocker-oci kill web HUP")]
     Kill {
-        /// The container
+        /// The container's id
         id: String,
-        /// Name or number
+        /// The signal: its name, with or without SIG, or its number
         #[arg(default_value = "TERM", allow_hyphen_values = true)]
         signal: String,
-        /// To all processes of the container
+        /// Send it to all processes of the container
         #[arg(short, long)]
         all: bool,
     },
-    /// Remove a container that has stopped or was not started
+    /// Delete a container that has stopped or was never started
     #[command(args_override_self = true)]
     Delete {
-        /// The container
+        /// The container's id
         id: String,
-        /// Kill it first; what is not there is no error
+        /// Kill the container if it is still there; a missing one is no error
         #[arg(short, long)]
         force: bool,
     },
     /// Change the limits of a container
-    #[command(args_override_self = true)]
+    #[command(
+        args_override_self = true,
+        after_help = "Examples:
+  minidocker-oci update --memory 512m --pids-limit 100 web
+  echo '{\"cpu\": {\"quota\": 50000}}' | minidocker-oci update --resources - web"
+    )]
     Update(UpdateArgs),
-    /// Have all processes of a container stand still
+    /// Suspend all processes of a container
     #[command(args_override_self = true)]
     Pause {
-        /// The container
+        /// The container's id
         id: String,
     },
-    /// Have the processes of a paused container go on
+    /// Let the processes of a paused container go on
     #[command(args_override_self = true)]
     Resume {
-        /// The container
+        /// The container's id
         id: String,
     },
     /// List the processes of a container
-    #[command(args_override_self = true)]
+    #[command(args_override_self = true, after_help = "Example: minidocker-oci ps web -o pid,user,args")]
     Ps(PsArgs),
     /// List containers
     #[command(args_override_self = true)]
     List(ListArgs),
-    /// Write a configuration to start from
-    #[command(args_override_self = true)]
+    /// Write a config.json to start from
+    #[command(args_override_self = true, after_help = "Example: minidocker-oci spec --bundle /srv/web")]
     Spec {
-        /// Where config.json is written
+        /// The directory that config.json is written to
         #[arg(short, long, default_value = ".", value_name = "DIR")]
         bundle: PathBuf,
-        /// For an ordinary user
+        /// Write one for an ordinary user, with a user namespace
         #[arg(long = "rootless", id = "for_user")]
         rootless: bool,
     },
@@ -156,25 +178,25 @@ pub(super) struct CreateArgs {
     /// The bundle: a directory with config.json
     #[arg(short, long, default_value = ".", value_name = "DIR")]
     pub(super) bundle: PathBuf,
-    /// Another configuration than the bundle's
+    /// Read this configuration instead of the bundle's config.json
     #[arg(short = 'f', long, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
-    /// A socket that gets the terminal
+    /// Send the terminal to this socket
     #[arg(long, value_name = "SOCKET")]
     pub(super) console_socket: Option<PathBuf>,
-    /// A socket that gets a pidfd of the process
+    /// Send a pidfd of the container's process to this socket
     #[arg(long, value_name = "SOCKET")]
     pub(super) pidfd_socket: Option<PathBuf>,
-    /// Where the process's pid is written
+    /// Write the pid of the container's process to this file
     #[arg(long, value_name = "FILE")]
     pub(super) pid_file: Option<PathBuf>,
-    /// Move the root instead of pivoting to it, on a host that runs from an initramfs
+    /// Move the root file system instead of pivoting to it, for hosts that run from an initramfs
     #[arg(long)]
     pub(super) no_pivot: bool,
-    /// Keep the caller's session keyring
+    /// Keep the caller's session keyring instead of making one
     #[arg(long)]
     pub(super) no_new_keyring: bool,
-    /// How many descriptors from 3 up the program gets
+    /// Pass on so many of the caller's descriptors, from 3 up
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub(super) preserve_fds: u32,
 }
@@ -183,33 +205,33 @@ pub(super) struct CreateArgs {
 pub(super) struct RunArgs {
     #[command(flatten)]
     pub(super) create: CreateArgs,
-    /// Don't wait for its end
+    /// Don't wait until it ends
     #[arg(short, long)]
     pub(super) detach: bool,
-    /// Don't delete it when it has ended
+    /// Don't delete the container when it has ended
     #[arg(long)]
     pub(super) keep: bool,
-    /// Don't adopt and reap what the container leaves to its host's pid namespace
+    /// Don't adopt and reap the processes that the container leaves behind on the host
     #[arg(long)]
     pub(super) no_subreaper: bool,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct PsArgs {
-    /// How it is printed
+    /// How they are printed
     #[arg(short, long, value_enum, default_value_t = ListFormat::Table, value_name = "FORMAT")]
     pub(super) format: ListFormat,
-    /// The container, and after it options for the host's ps [default: -ef]
+    /// The container's id, and after it options for the host's ps(1), for a table [default: -ef]
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_names = ["ID", "PS OPTION"])]
     pub(super) words: Vec<OsString>,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct ListArgs {
-    /// How it is printed
+    /// How they are printed
     #[arg(short, long, value_enum, default_value_t = ListFormat::Table, value_name = "FORMAT")]
     pub(super) format: ListFormat,
-    /// Ids only
+    /// Print ids alone
     #[arg(short, long)]
     pub(super) quiet: bool,
 }

@@ -9,7 +9,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
 use crate::container::id::ContainerId;
 use crate::container::notify::Manager;
@@ -27,6 +27,11 @@ use crate::verbs::{self, Runtime};
 use cli::{
     CgroupManager, Cli, Command, CreateArgs, ListArgs, ListFormat, LogFormat, LogLevel, PsArgs, RootlessArg,
 };
+
+/// The definition of the command line, for manual pages and shell completions.
+pub fn command() -> clap::Command {
+    Cli::command()
+}
 
 /// Runs one command. Any failure is exit code 1 and one line, on standard error and in the log.
 pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {

@@ -15,9 +15,9 @@ use crate::verbs::update::Asked;
 /// Runc's. 0 leaves what it is about as it is, but for --cpu-burst and --cpu-idle; a `pids.limit` of 0 is one in JSON.
 #[derive(Debug, Args)]
 pub(super) struct UpdateArgs {
-    /// The container
+    /// The container's id
     id: String,
-    /// linux.resources as JSON; - is standard input
+    /// Read the limits from this file, as JSON like linux.resources of config.json; - is standard input
     #[arg(short, long, value_name = "FILE", conflicts_with = "limits")]
     resources: Option<PathBuf>,
     #[command(flatten)]
@@ -28,58 +28,58 @@ pub(super) struct UpdateArgs {
 #[derive(Debug, Args)]
 #[group(id = "limits", multiple = true)]
 struct Limits {
-    /// Share of the disks, 10 to 1000
+    /// Share of the disks' time, from 10 to 1000
     #[arg(long, value_name = "N")]
     blkio_weight: Option<u16>,
-    /// Length of a period, in µs
+    /// Length of a period of processor time, in µs
     #[arg(long, value_name = "N")]
     cpu_period: Option<u64>,
-    /// Time that is used in one at most, in µs; -1 is no limit
+    /// Processor time in each period at most, in µs; -1 is no limit
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     cpu_quota: Option<i64>,
-    /// Time that is saved up for later periods at most, in µs
+    /// Unused time that is kept for later periods at most, in µs
     #[arg(long, value_name = "N")]
     cpu_burst: Option<u64>,
-    /// Share of the processors; 1024 is the default
+    /// Share of the processors' time, from 2 to 262144; the kernel's default is 1024
     #[arg(long, value_name = "N")]
     cpu_share: Option<u64>,
-    /// Of cgroup v1 only
+    /// Refused: of cgroup v1 only
     #[arg(long, value_name = "N")]
     cpu_rt_period: Option<u64>,
-    /// Of cgroup v1 only
+    /// Refused: of cgroup v1 only
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     cpu_rt_runtime: Option<i64>,
-    /// 1 is for when nobody else wants the processors
+    /// 1: run only when nobody else wants the processors
     #[arg(long, value_name = "0|1")]
     cpu_idle: Option<i64>,
-    /// The processors that are used, such as 0-3,7
+    /// Processors to run on, such as 0-3,7
     #[arg(long, value_name = "LIST")]
     cpuset_cpus: Option<String>,
-    /// The memory nodes that are used
+    /// Memory nodes to allocate from, such as 0
     #[arg(long, value_name = "LIST")]
     cpuset_mems: Option<String>,
-    /// Of cgroup v1 only
+    /// Refused: of cgroup v1 only
     #[arg(long, value_name = "BYTES", value_parser = bytes, allow_hyphen_values = true)]
     kernel_memory: Option<i64>,
-    /// Of cgroup v1 only
+    /// Refused: of cgroup v1 only
     #[arg(long, value_name = "BYTES", value_parser = bytes, allow_hyphen_values = true)]
     kernel_memory_tcp: Option<i64>,
-    /// Memory; -1 is no limit. k, m, g, t and p are powers of 1024
+    /// Memory at most; -1 is no limit. A number may end in k, m, g, t or p, powers of 1024
     #[arg(long, value_name = "BYTES", value_parser = bytes, allow_hyphen_values = true)]
     memory: Option<i64>,
-    /// Memory that is not taken away while there is other
+    /// Memory that is reclaimed only when there is no other
     #[arg(long, value_name = "BYTES", value_parser = bytes, allow_hyphen_values = true)]
     memory_reservation: Option<i64>,
-    /// Memory and swap together; -1 is no limit
+    /// Memory and swap together at most; -1 is no limit
     #[arg(long, value_name = "BYTES", value_parser = bytes, allow_hyphen_values = true)]
     memory_swap: Option<i64>,
-    /// Processes and threads; -1 is no limit
+    /// Processes and threads at most; -1 is no limit
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pids_limit: Option<i64>,
-    /// Of its class of service, such as L3:0=f
+    /// Cache of its class of service (Intel RDT), such as L3:0=f
     #[arg(long, value_name = "SCHEMA")]
     l3_cache_schema: Option<String>,
-    /// Of its class of service, such as MB:0=50
+    /// Memory bandwidth of its class of service (Intel RDT), such as MB:0=50
     #[arg(long, value_name = "SCHEMA")]
     mem_bw_schema: Option<String>,
 }
