@@ -10,8 +10,8 @@ use crate::error::{Doing, Kind, Result, failure};
 use crate::sys::fs::{self, Lookup, OFlag};
 use crate::sys::{Call, Errno, retry_eintr};
 
-/// The host's procfs. Only used while `/proc` is still the host's: by the host side, and by init before
-/// the first mount that the container's configuration asks for.
+/// A procfs that no container can have prepared. The host's is only used while `/proc` is still the host's: by the host
+/// side, and by init before the first mount that the container's configuration asks for.
 #[derive(Debug)]
 pub struct Proc(OwnedFd);
 
@@ -30,6 +30,16 @@ impl Proc {
             true => Ok(Self(dir)),
             false => Err(failure(Kind::Unsupported, "/proc: not a proc file system")),
         }
+    }
+
+    /// One that has just been made and is nowhere yet, so that nothing covers any of it.
+    pub fn detached(mount: OwnedFd) -> Self {
+        Self(mount)
+    }
+
+    /// Its root.
+    pub fn into_fd(self) -> OwnedFd {
+        self.0
     }
 
     /// Opens a file of it by a relative path, such as `self/oom_score_adj`.

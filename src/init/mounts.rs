@@ -3,11 +3,14 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use super::namespaces::set_sysctls;
 use super::{Inherited, copy_up, mount_found};
 use crate::container::handshake::{Link, Message};
 use crate::error::{Doing, Result};
+use crate::plan::Plan;
 use crate::plan::mounts::{Fresh, MountStep, Opener, Source, overlay};
 use crate::plan::options::{Links, Parameter};
+use crate::proc::Proc;
 use crate::rootpath::{InRootfs, Make, Rootfs};
 use crate::sys::fs::{self, OFlag};
 use crate::sys::mount::{self, Depth, MountAttr, Whole, attr};
@@ -32,7 +35,7 @@ pub(super) fn perform(given: &Inherited<'_>, root: &Rootfs, found: Vec<Option<Ow
     let host = given.link()?;
     for (number, (step, found)) in given.plan.rootfs.mounts.iter().zip(found).enumerate() {
         let callers_cgroup = step.source == Source::OwnCgroup && !given.record.cgroup.is_ours();
-        let turn = Turn { number, step, root, host, callers_cgroup };
+        let turn = Turn { number, step, root, host, plan: given.plan, callers_cgroup };
         mounted.add(&turn, found).doing(|| step.to_string())?;
     }
     Ok(mounted)
@@ -44,8 +47,21 @@ struct Turn<'a> {
     step: &'a MountStep,
     root: &'a Rootfs,
     host: &'a Link,
+    plan: &'a Plan,
     /// It shows a cgroup that is not the container's to change (CVE-2023-25809).
     callers_cgroup: bool,
+}
+
+impl Turn<'_> {
+    /// Those that are to be set through this mount, if it is the one.
+    fn set_sysctls(&self, made: OwnedFd) -> Result<OwnedFd> {
+        if self.plan.sysctls_by != Some(self.number) {
+            return Ok(made);
+        }
+        let proc = Proc::detached(made);
+        set_sysctls(self.plan, &proc)?;
+        Ok(proc.into_fd())
+    }
 }
 
 impl Mounted {
@@ -86,6 +102,7 @@ impl Mounted {
             // The maps may be of a user namespace that this process is not in.
             turn.host.ask(&Message::MapMount(turn.number), Some(made.as_fd()))?;
         }
+        let made = turn.set_sysctls(made)?;
         let rest = MountStep { attr: MountAttr::default(), ..step.clone() };
         change(made.as_fd(), &rest)?;
         let target = match fresh.fstype.as_str() {

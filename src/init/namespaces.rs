@@ -47,7 +47,10 @@ pub(super) fn enter(given: &mut Inherited<'_>) -> Result<()> {
         // Its root is the cgroup of the process that makes it: so not with the clone, but here, inside.
         unshare(CloneFlags::CLONE_NEWCGROUP).call(|| "unshare(CLONE_NEWCGROUP)")?;
     }
-    set_sysctls(plan)?;
+    if plan.sysctls_by.is_none() && !plan.sysctls.is_empty() {
+        // Before the first mount: /proc is still the host's, which the container can't have prepared.
+        set_sysctls(plan, &Proc::open()?)?;
+    }
     session::begin(plan)
 }
 
@@ -156,15 +159,9 @@ fn name_host(plan: &Plan) -> Result<()> {
     Ok(())
 }
 
-/// Here and not after the pivot: /proc is still the host's, which the container can't have prepared, and
-/// what a sysctl of a namespace changes is decided by who writes it.
-fn set_sysctls(plan: &Plan) -> Result<()> {
-    if plan.sysctls.is_empty() {
-        return Ok(());
-    }
-    let proc = Proc::open()?;
-    for sysctl in &plan.sysctls {
-        proc.write(&sysctl.path, sysctl.value.as_bytes()).doing(|| format!("linux.sysctl {}", sysctl.key))?;
-    }
-    Ok(())
+/// What a sysctl of a namespace changes is decided by who writes it, not by whose procfs it is.
+pub(super) fn set_sysctls(plan: &Plan, proc: &Proc) -> Result<()> {
+    plan.sysctls.iter().try_for_each(|sysctl| {
+        proc.write(&sysctl.path, sysctl.value.as_bytes()).doing(|| format!("linux.sysctl {}", sysctl.key))
+    })
 }

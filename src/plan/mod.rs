@@ -112,6 +112,8 @@ pub struct Plan {
     pub intel_rdt: Option<intel_rdt::IntelRdt>,
     /// In the configuration's alphabetical order.
     pub sysctls: Vec<sysctl::Sysctl>,
+    /// Which of the mounts they are set through; `None` for the host's procfs.
+    pub sysctls_by: Option<usize>,
     /// The name of the new session keyring, if it gets one.
     pub keyring: Option<String>,
     /// set_mempolicy(2); `None` leaves the caller's.
@@ -196,17 +198,19 @@ pub fn compile(bundle: &Bundle, id: &str, facts: HostFacts, wishes: Wishes) -> R
     if !hooks.start_container.is_empty() {
         check_fork(process.as_ref())?;
     }
+    let sysctls = sysctl::plan(linux, &namespaces, facts).doing(|| "linux.sysctl")?;
     let mut plan = Plan {
         authority: facts.authority(),
         cgroup: resources::plan(spec, linux, id, wishes.driver)?
             .owned_by(resources::owner::plan(spec, linux, &namespaces, facts))
             .may_be_denied(facts.authority(), wishes.rootless),
+        sysctls_by: sysctl::mount_for(&sysctls, &rootfs.mounts),
+        sysctls,
         rootfs,
         hostname,
         domainname,
         net_devices: net_devices::plan(linux, &namespaces, facts)?,
         intel_rdt: intel_rdt::plan(linux, id)?,
-        sysctls: sysctl::plan(linux, &namespaces, facts).doing(|| "linux.sysctl")?,
         keyring: (!wishes.no_new_keyring).then(|| format!("_ses.{id}")),
         memory_policy: linux.memory_policy().as_ref().map(memory_policy::plan).transpose()?,
         personality: linux.personality().as_ref().map(personality::plan).transpose()?,

@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 
 use super::HostFacts;
+use super::mounts::{MountStep, Source};
 use super::namespaces::Namespaces;
 use crate::error::{Doing, Result, invalid};
 use crate::spec::oci::{Linux, LinuxNamespaceType};
+use crate::sys::mount::attr;
 
 /// A value for a file in /proc/sys.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +53,21 @@ pub fn plan(linux: &Linux, namespaces: &Namespaces, facts: HostFacts) -> Result<
         sysctls.push(sysctl);
     }
     Ok(sysctls)
+}
+
+/// Through which of the mounts they are set: the container's own procfs, if it has one that shows them and can be written
+/// to. In the host's the names of each network namespace's sysctls lie in one chain, which is searched by everybody: a
+/// thousand containers would make it take a millisecond.
+pub fn mount_for(sysctls: &[Sysctl], mounts: &[MountStep]) -> Option<usize> {
+    let suits = |step: &MountStep| match &step.source {
+        Source::Fresh(fresh) => {
+            fresh.fstype == "proc"
+                && step.attr.set & attr::RDONLY == 0
+                && fresh.parameters.iter().all(|parameter| parameter.key != "subset")
+        }
+        _ => false,
+    };
+    (!sysctls.is_empty()).then(|| mounts.iter().position(suits)).flatten()
 }
 
 fn one(key: &str, value: &str, namespaces: &Namespaces, facts: HostFacts) -> Result<Sysctl> {
@@ -102,8 +119,11 @@ fn path(key: &str) -> Result<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{HostFacts, LinuxNamespaceType, path, plan};
+    use super::{HostFacts, LinuxNamespaceType, Sysctl, mount_for, path, plan};
+    use crate::plan::Authority;
+    use crate::plan::mounts::{self, Context};
     use crate::plan::namespaces::{Namespaces, bit};
+    use crate::spec::oci::Mount;
     use serde_json::{Value, json};
 
     fn planned(sysctl: &Value, namespaces: &str, facts: HostFacts) -> Result<Vec<String>, String> {
@@ -237,5 +257,26 @@ mod tests {
             with("net.ipv4.ip_local_port_range", "1024\t2048", ALL).unwrap(),
             ["sys/net/ipv4/ip_local_port_range"]
         );
+    }
+
+    #[test]
+    fn they_are_set_through_the_first_mount_that_shows_them_and_can_be_written_to() {
+        let linux =
+            serde_json::from_value(json!({ "namespaces": [{"type": "mount"}, {"type": "pid"}] })).unwrap();
+        let namespaces = Namespaces::plan(&linux).unwrap();
+        let by = |options: &[&[&str]], sysctls: &[Sysctl]| {
+            let mount = |options| json!({ "destination": "/proc", "type": "proc", "options": options });
+            let mounts: Vec<Mount> =
+                options.iter().map(|o| serde_json::from_value(mount(o)).unwrap()).collect();
+            let (bundle, authority) = (std::path::Path::new("/bundle"), Authority::Root);
+            let context = Context { bundle, linux: &linux, namespaces: &namespaces, authority, label: None };
+            mount_for(sysctls, &mounts::plan(&mounts, context).unwrap())
+        };
+        let one = [Sysctl { key: "net.a".into(), path: "sys/net/a".into(), value: "1".into() }];
+        assert_eq!(by(&[&["nosuid"]], &one), Some(0));
+        assert_eq!(by(&[&["subset=pid"], &["hidepid=2"]], &one), Some(1));
+        assert_eq!(by(&[&["ro"]], &one), None);
+        assert_eq!(by(&[], &one), None);
+        assert_eq!(by(&[&["nosuid"]], &[]), None);
     }
 }

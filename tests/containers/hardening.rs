@@ -379,6 +379,31 @@ fn a_sysctl_that_readonly_paths_cover_is_set_all_the_same() {
     .prints("1\n");
 }
 
+#[test]
+fn sysctls_are_set_whatever_proc_the_container_has() {
+    let case = case!();
+    // The value as it is shown, or that there is none: what a procfs of the container's own does not show is set in the
+    // host's.
+    let script = "cat /proc/sys/net/ipv4/ip_forward 2>&- || echo none";
+    let proc = |options: Value| json!({ "destination": "/proc", "type": "proc", "source": "proc", "options": options });
+    let bound = json!({ "destination": "/proc", "source": "/proc", "options": ["rbind"] });
+    for (mounts, shown) in [
+        (json!([proc(json!([]))]), "1\n"),
+        (json!([proc(json!(["ro"]))]), "1\n"),
+        (json!([proc(json!(["subset=pid"]))]), "none\n"),
+        (json!([proc(json!(["subset=pid"])), proc(json!([]))]), "1\n"),
+        (json!([bound]), "1\n"),
+    ] {
+        case.sh(script, |config| {
+            config["mounts"] = mounts.clone();
+            config["linux"]["readonlyPaths"] = json!([]);
+            config["linux"]["maskedPaths"] = json!([]);
+            config["linux"]["sysctl"] = json!({ "net.ipv4.ip_forward": "1" });
+        })
+        .prints(shown);
+    }
+}
+
 /// Whether nothing of a process leads to the runtime's file: its executable is a memfd and no page is
 /// mapped from the file. The device and inode, for the path may be shown otherwise.
 #[track_caller]

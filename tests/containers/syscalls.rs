@@ -71,6 +71,6 @@ fn create_start_and_delete_keep_to_their_budgets() {
     }
 }
 
-const CREATE: usize = 485;
+const CREATE: usize = 482;
 const START: usize = 103;
 const DELETE: usize = 97;
