@@ -140,20 +140,19 @@ const fn insn(code: u8, dst: u8, src: u8, off: u16, imm: u32) -> u64 {
     code as u64 | (dst as u64 | (src as u64) << 4) << 8 | (off as u64) << 16 | (imm as u64) << 32
 }
 
-/// Where a jump goes: on to the next rule, or to the verdict that all rules share, at the end.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum To {
-    Next,
-    Verdict(bool),
-}
+/// A register and what has to be in it.
+type Test = (u8, u32);
 
-/// An instruction, and where it goes if it is a jump.
-type Step = (u64, Option<To>);
+/// An instruction, and the verdict that it goes to if it is a jump.
+type Step = (u64, Option<bool>);
 
 /// struct bpf_cgroup_dev_ctx { access_type, major, minor }: the type in the low half of access_type.
 /// Each kind of access is decided by the last rule that names it. So the rules are tried from the end:
 /// a denying one ends it if any access still open is its own, an allowing one takes its own off and
 /// ends it when none is left.
+///
+/// To load it takes the kernel longer than most of what a container needs, and that by the number of jumps: so what
+/// rules that follow each other have in common is tested once.
 fn assemble(rules: &[Rule]) -> Result<Vec<u64>> {
     // r2 type, r3 the accesses still open, r4 major, r5 minor
     let mut program = vec![
@@ -173,54 +172,67 @@ fn assemble(rules: &[Rule]) -> Result<Vec<u64>> {
         None => (true, rules),
     };
     let mut jumps = Vec::new();
-    for rule in rules.iter().rev() {
-        let steps = steps(*rule);
-        let next = program.len() + steps.len();
-        for (step, to) in steps {
-            jumps.extend(to.map(|to| (program.len(), to, next)));
+    // The tests that the last rule has passed, and where each is: it goes on behind all rules that share it.
+    let mut passed: Vec<(Test, usize)> = Vec::new();
+    for rule in sorted(rules).into_iter().rev() {
+        let (tests, steps) = steps(rule);
+        let shared = passed.iter().zip(&tests).take_while(|((test, _), own)| test == *own).count();
+        let here = program.len();
+        passed.drain(shared..).try_for_each(|(_, at)| land(&mut program, at, here))?;
+        for (register, value) in tests.into_iter().skip(shared) {
+            passed.push(((register, value), program.len()));
+            program.push(insn(JNE, register, 0, 0, value));
+        }
+        for (step, verdict) in steps {
+            jumps.extend(verdict.map(|allow| (program.len(), allow)));
             program.push(step);
         }
     }
+    jumps.extend(passed.into_iter().map(|(_, at)| (at, last)));
     let ends = program.len();
     program.extend(verdict(last));
     // The kernel refuses what nothing leads to.
-    if jumps.iter().any(|(_, to, _)| *to == To::Verdict(!last)) {
+    if jumps.iter().any(|(_, allow)| *allow != last) {
         program.extend(verdict(!last));
     }
-    for (at, to, next) in jumps {
-        let target = match to {
-            To::Next => next,
-            To::Verdict(allow) if allow == last => ends,
-            To::Verdict(_) => ends + verdict(last).len(),
-        };
-        let offset = i16::try_from(target - at - 1);
-        let offset = offset.ok().ok_or_else(|| invalid("they are too many for one program"))?;
-        program[at] |= u64::from(offset.unsigned_abs()) << 16;
+    for (at, allow) in jumps {
+        land(&mut program, at, if allow == last { ends } else { ends + verdict(last).len() })?;
     }
     Ok(program)
 }
 
+/// Neighbours that answer the same can change places: by what they name.
+fn sorted(rules: &[Rule]) -> Vec<Rule> {
+    let mut rules = rules.to_vec();
+    for neighbours in rules.chunk_by_mut(|one, next| one.allow == next.allow) {
+        neighbours.sort_by_key(|rule| (rule.kind, rule.major, rule.minor));
+    }
+    rules
+}
+
+/// Has the jump that is there go to `target`, which is behind it.
+fn land(program: &mut [u64], at: usize, target: usize) -> Result<()> {
+    let offset = i16::try_from(target - at - 1);
+    let offset = offset.ok().ok_or_else(|| invalid("they are too many for one program"))?;
+    program[at] |= u64::from(offset.unsigned_abs()) << 16;
+    Ok(())
+}
+
 /// Whether a device is the one that a rule names, and what is done then.
-fn steps(rule: Rule) -> Vec<Step> {
-    let to = |test: u8, register: u8, value: u32, to: To| (insn(test, register, 0, 0, value), Some(to));
+fn steps(rule: Rule) -> (Vec<Test>, Vec<Step>) {
+    let to = |test: u8, register: u8, value: u32| (insn(test, register, 0, 0, value), Some(rule.allow));
     let tests = [(2, rule.kind), (4, rule.major), (5, rule.minor)];
-    let mut tests: Vec<(u8, u32)> = tests.into_iter().filter_map(|(r, value)| Some((r, value?))).collect();
+    let mut tests: Vec<Test> = tests.into_iter().filter_map(|(r, value)| Some((r, value?))).collect();
     // One that is for every access is decided by its last test.
     let decides = if rule.access == ALL { tests.pop() } else { None };
-    let mut steps: Vec<Step> = tests.into_iter().map(|(r, value)| to(JNE, r, value, To::Next)).collect();
-    let found = To::Verdict(rule.allow);
-    steps.extend(match (decides, rule.allow) {
-        (Some((register, value)), _) => vec![to(JEQ, register, value, found)],
-        (None, true) => vec![(insn(AND, 3, 0, 0, ALL & !rule.access), None), to(JEQ, 3, 0, found)],
+    let steps = match (decides, rule.allow) {
+        (Some((register, value)), _) => vec![to(JEQ, register, value)],
+        (None, true) => vec![(insn(AND, 3, 0, 0, ALL & !rule.access), None), to(JEQ, 3, 0)],
         (None, false) => {
-            vec![
-                (insn(MOV_REG, 1, 3, 0, 0), None),
-                (insn(AND, 1, 0, 0, rule.access), None),
-                to(JNE, 1, 0, found),
-            ]
+            vec![(insn(MOV_REG, 1, 3, 0, 0), None), (insn(AND, 1, 0, 0, rule.access), None), to(JNE, 1, 0)]
         }
-    });
-    steps
+    };
+    (tests, steps)
 }
 
 const LDXW: u8 = 0x61;
@@ -353,6 +365,14 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn what_rules_have_in_common_is_tested_once() {
+        let program = program(r#"[{"allow":false,"access":"rwm"}]"#).unwrap().into_program().unwrap();
+        let tests = program.iter().filter(|insn| [0x55, 0x15].contains(&(*insn & 0xff))).count();
+        // Character devices; majors 1, 5 and 136; five minors of the first and three of the second; mknod.
+        assert_eq!(tests, 1 + 3 + 5 + 3 + 1);
     }
 
     #[test]
