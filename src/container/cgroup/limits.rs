@@ -100,11 +100,14 @@ fn enable(tree: &Tree, path: &Path, wanted: &Controllers<'_>) -> Result<()> {
     let mut from_root: Vec<&Path> = parent.ancestors().collect();
     from_root.reverse();
     for ancestor in from_root {
-        for (controller, _) in missing(tree, ancestor, "cgroup.subtree_control", wanted)? {
-            if OF_THREADS.contains(&controller) {
-                refuse_occupied(tree, ancestor, controller)?;
-            }
-            hand_down(tree, ancestor, controller)?;
+        let missing = missing(tree, ancestor, "cgroup.subtree_control", wanted)?;
+        let controllers: Vec<&str> = missing.into_iter().map(|(controller, _)| controller).collect();
+        if let Some(controller) = controllers.iter().find(|controller| OF_THREADS.contains(controller)) {
+            refuse_occupied(tree, ancestor, controller)?;
+        }
+        // At once, for each write has the kernel go over all that is below; if that fails, one by one tells which it is.
+        if !controllers.is_empty() && hand_down(tree, ancestor, &controllers).is_err() {
+            controllers.iter().try_for_each(|controller| hand_down(tree, ancestor, &[controller]))?;
         }
     }
     Ok(())
@@ -166,8 +169,9 @@ fn refuse_occupied(tree: &Tree, dir: &Path, controller: &str) -> Result<()> {
     }
 }
 
-fn hand_down(tree: &Tree, dir: &Path, controller: &str) -> Result<()> {
+fn hand_down(tree: &Tree, dir: &Path, controllers: &[&str]) -> Result<()> {
     let path = dir.join("cgroup.subtree_control");
+    let controller = controllers.join(" +");
     let what = || format!("enabling controller {controller} in {:?}", tree.shown(&path));
     let file = fs::openat2(&tree.root, &path, OFlag::O_WRONLY, 0, Lookup::Strict).call(|| "openat2()");
     let written = file.and_then(|file| fs::write_all(file, format!("+{controller}").as_bytes()));
