@@ -17,8 +17,8 @@
 //! | [`spec`] | what comes in and goes out as JSON: configuration, record, state, features |
 //! | [`plan`] | pure: a configuration and facts of the host become data; every refusal of a configuration is here |
 //! | [`container`] | a container that exists: id, store, status, cgroup, hooks, the handshake, its destruction |
-//! | [`init`] | the container's side of its birth, from the clone to execve; it decides nothing |
-//! | [`launch`] | the host's side of the same, and `run` in the foreground |
+//! | [`init`] | the container's side of its birth, and of each later process's, from the clone to execve; it decides nothing |
+//! | [`launch`] | the host's side of the same, and `run` and `exec` in the foreground |
 //! | [`verbs`] | one file for each verb of the runtime |
 //! | [`oci`], [`frontend`] | the two command lines; `src/bin` has nothing but `main` |
 //!
@@ -46,14 +46,34 @@
 //! | 15 | gate | init | what was kept to leave the file is dropped, and the link ended: `created`, and the host sends the pidfd and writes the pid file. The next connection is `start` |
 //! | 16 | exec | init | startContainer hooks; limits, umask, close-on-exec for all that is left, the filter (one with an agent before phase 15, for that the agent can't be reached is `create`'s error), the capability kept to load it where no_new_privs is off, execve: a list made beforehand (see [`sys::last_calls`]) |
 //!
+//! # The phases of `exec`
+//!
+//! The host's side is [`launch::exec::exec`] after [`verbs::exec`], the container's [`init::join()`], which has the last
+//! four phases in common with `create`.
+//!
+//! | # | phase | side | why exactly here |
+//! |--|--|--|--|
+//! | 1 | plan | host | from the command line and what `create` has kept ([`spec::for_exec`]), never from the bundle |
+//! | 2 | sources | host | console and pidfd sockets, the cgroup, the container's process by its pidfd; its root, where that is not its mount namespace's |
+//! | 3 | clone | host, helper | one clone3 into the cgroup, on the processors that `execCPUAffinity.initial` names |
+//! | 4 | as the host | helper | OOM score, hard limits, the attributes for labels: what takes the host's rights, or its /proc |
+//! | 5 | namespaces | helper | not dumpable any more, it joins all by one setns(2) of the pidfd; but not the pid namespace, which is its children's: nobody in there ever sees it. Then root, first ids, keyring |
+//! | 6 | terminal | helper | of the container's own devpts, if the kernel says that it is one |
+//! | 7 | identity | helper | as in `create`; the program is looked up, so that a missing one is told before anything runs |
+//! | 8 | leave the file | helper | by the list of last calls: the program is unmapped, and all but the link is closed |
+//! | 9 | birth | helper, process | a sibling is cloned into the pid namespace; the helper tells the host and ends |
+//! | 10 | settle | host, process | session and terminal; processors, scheduler, I/O priority and class of service by the host, which looks whether the container is still there. Without its answer the process ends |
+//! | 11 | exec | process | limits, umask, close-on-exec, the filter, capabilities, execve. The pidfd is sent and the pid file written |
+//!
 //! # What of the kernel is used
 //!
-//! Without the first seven there is no container at all: Linux 5.12 is the oldest kernel by these calls.
+//! Without the first eight there is no container at all: Linux 5.12 is the oldest kernel by these calls.
 //!
 //! | feature | since Linux | where it is missing |
 //! |--|--|--|
 //! | mount_setattr(2) | 5.12 | error |
 //! | close_range(2), CLOSE_RANGE_CLOEXEC | 5.11 | error |
+//! | setns(2) of a pidfd | 5.8 | error |
 //! | clone3(2), CLONE_INTO_CGROUP | 5.7 | error |
 //! | openat2(2) | 5.6 | error |
 //! | pidfds: clone3, pidfd_open(2), pidfd_send_signal(2), waitid(P_PIDFD) | 5.4 | error |

@@ -196,6 +196,8 @@ pub struct Stat {
     pub start: StartTime,
     /// Field 3: it is a zombie.
     pub ended: bool,
+    /// Field 9, PF_EXITING: it ends, and has nothing left to be joined, but may wait for others on its way.
+    pub ending: bool,
     /// Field 9, PF_FORKNOEXEC: it has made an execve, and is not what it was when it was forked.
     pub executed: bool,
 }
@@ -215,13 +217,16 @@ impl ProcessStat {
 
 /// proc_pid_stat(5). The command, field 2, may have spaces and parentheses: the last one ends it.
 fn parse_stat(stat: &str) -> Option<Stat> {
+    /// linux/sched.h: getting shut down.
+    const PF_EXITING: u32 = 0x04;
     /// linux/sched.h: forked, but didn't exec.
     const PF_FORKNOEXEC: u32 = 0x40;
     let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
     let ended = matches!(fields.next()?, "Z" | "X");
     let flags: u32 = fields.nth(5)?.parse().ok()?;
     let start = StartTime(fields.nth(12)?.parse().ok()?);
-    Some(Stat { start, ended, executed: flags & PF_FORKNOEXEC == 0 })
+    let (ending, executed) = (flags & PF_EXITING != 0, flags & PF_FORKNOEXEC == 0);
+    Some(Stat { start, ended, ending, executed })
 }
 
 #[cfg(test)]
@@ -240,7 +245,7 @@ mod tests {
     #[test]
     fn a_command_with_spaces_and_parentheses_does_not_shift_the_fields() {
         let rest = "S 1 2 3 4 5 4194304 7 8 9 10 11 12 13 14 15 16 17 18 4242 20 21";
-        let expected = Stat { start: StartTime(4242), ended: false, executed: true };
+        let expected = Stat { start: StartTime(4242), ended: false, ending: false, executed: true };
         assert_eq!(parse_stat(&format!("17 (a) b (c) {rest}")), Some(expected));
     }
 
@@ -255,8 +260,8 @@ mod tests {
     #[test]
     fn a_zombie_has_ended_and_still_tells_whether_it_became_a_program() {
         let rest = "7 8 9 10 11 12 13 14 15 16 17 18 4242 20 21";
-        for (flags, executed) in [(4_194_304 + 64, false), (4_194_304, true)] {
-            let expected = Stat { start: StartTime(4242), ended: true, executed };
+        for (flags, ending, executed) in [(4_194_304 + 64, false, false), (4_194_304 + 4, true, true)] {
+            let expected = Stat { start: StartTime(4242), ended: true, ending, executed };
             assert_eq!(parse_stat(&format!("17 (sh) Z 1 2 3 4 5 {flags} {rest}")), Some(expected));
         }
     }

@@ -31,7 +31,26 @@
 //!  |------------------------------->|
 //! ```
 //!
-//! At any point init can say [`Message::Failed`] instead and end.
+//! A process that `exec` starts goes by the same words. A helper joins the container's namespaces, and clones the
+//! process into its pid namespace when nothing of the host is left in its memory; both have the same end of the link.
+//!
+//! ```text
+//! helper                           host
+//!  |  OfferTerminal + fd            |
+//!  |------------------------------->|   to the console socket, or kept by `exec`
+//!  |  Born + pidfd, and ends        |
+//!  |------------------------------->|   processors, scheduler and I/O priority; the container is still there
+//!
+//! process                          host
+//!  |                          Done  |
+//!  |<-------------------------------|
+//!  |  OfferListener                 |
+//!  |------------------------------->|   taken as soon as it is there, sent to the agent
+//!  |  becomes the program, which closes the link
+//!  |------------------------------->|
+//! ```
+//!
+//! At any point either can say [`Message::Failed`] instead and end.
 
 use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -44,13 +63,13 @@ use nix::sys::time::TimeVal;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Failure, Kind, Result, errno_of, failure, kind_of};
-use crate::sys::last_calls::FAILURE_MARK;
+use crate::sys::last_calls::{BIRTH_MARK, FAILURE_MARK};
 use crate::sys::{Call, Errno, retry_eintr};
 
 /// What init says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Message {
-    /// The helper's, on a link of its own: init's pid in the host's pid namespace. Its pidfd comes along.
+    /// A helper's: the pid in the host's pid namespace of the process that it has cloned. Its pidfd comes along.
     Born(i32),
     /// Another helper's: the socket that it was to open comes along.
     Opened,
@@ -234,9 +253,10 @@ impl Link {
         let (length, fd) = receive(self.fd(), &mut buffer)?;
         match buffer.get(..length) {
             None | Some([]) => Ok(None),
-            Some(message) => match message.strip_prefix(&FAILURE_MARK) {
-                Some(failure) => Err(last_words(failure)?),
-                None => Ok(Some((serde_json::from_slice(message)?, fd))),
+            Some(message) => match (message.strip_prefix(&FAILURE_MARK), message.strip_prefix(&BIRTH_MARK)) {
+                (Some(failure), _) => Err(last_words(failure)?),
+                (_, Some(pid)) => Ok(Some((serde_json::from_slice(&born(pid)?)?, fd))),
+                (None, None) => Ok(Some((serde_json::from_slice(message)?, fd))),
             },
         }
     }
@@ -249,6 +269,13 @@ fn last_words(message: &[u8]) -> Result<anyhow::Error> {
     let errno = i32::try_from(-i64::from_ne_bytes(*errno)).unwrap_or(0);
     let report: Report = serde_json::from_slice(report)?;
     Ok(report.with(Errno::from_raw(errno)))
+}
+
+/// [`Message::Born`] in the words of who has no program any more.
+fn born(pid: &[u8]) -> Result<Vec<u8>> {
+    let pid = pid.first_chunk().map(|pid| i64::from_ne_bytes(*pid)).and_then(|pid| i32::try_from(pid).ok());
+    let pid = pid.ok_or_else(|| failure(Kind::System, "half a message"))?;
+    Ok(serde_json::to_vec(&Message::Born(pid))?)
 }
 
 /// sendmsg(2) of bytes, with a descriptor if there is one. A peer that has gone is EPIPE, no signal. Answers how many

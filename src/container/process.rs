@@ -46,6 +46,11 @@ impl Alive {
         Ok(self.stat.read()?.map(|now| now.executed))
     }
 
+    /// Whether it has ended or is about to: nobody can join its namespaces any more.
+    pub fn is_ending(&self) -> Result<bool> {
+        Ok(self.stat.read()?.is_none_or(|now| now.ended || now.ending))
+    }
+
     /// The same process, for as long as this lives.
     pub fn pidfd(&self) -> BorrowedFd<'_> {
         self.pidfd.as_fd()

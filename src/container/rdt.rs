@@ -136,9 +136,17 @@ impl Tree {
 
     /// Puts a process into the groups; what it starts is in them, too.
     pub fn enter(&self, plan: &IntelRdt, record: &RdtRecord, pid: Pid) -> Result<()> {
+        self.put_into(Some(directory(&plan.group)), record, pid)
+    }
+
+    /// The same for a later process of the container, by what is recorded.
+    pub fn join(&self, record: &RdtRecord, pid: Pid) -> Result<()> {
+        self.put_into(record.class.as_deref(), record, pid)
+    }
+
+    fn put_into(&self, class: Option<&Path>, record: &RdtRecord, pid: Pid) -> Result<()> {
         // The class first: its monitoring groups take none but its own.
-        let group = Some(directory(&plan.group)).into_iter();
-        for group in group.chain(record.monitor.as_deref()) {
+        for group in class.into_iter().chain(record.monitor.as_deref()) {
             let tasks = group.join("tasks");
             let write = || -> Result<()> {
                 let file = self.open(&tasks, OFlag::O_WRONLY)?;

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::error::{Kind, failure};
+
 /// runtime.md, "State".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
@@ -45,6 +47,8 @@ pub enum Verb {
     Pause,
     /// `resume`
     Resume,
+    /// `exec`
+    Exec,
 }
 
 impl Status {
@@ -80,8 +84,24 @@ impl Status {
             Verb::Delete => matches!(self, Self::Created | Self::Stopped),
             Verb::Pause => matches!(self, Self::Created | Self::Running),
             Verb::Resume => matches!(self, Self::Paused),
+            // As runc does: also before `start`. --ignore-paused asks for more.
+            Verb::Exec => matches!(self, Self::Created | Self::Running),
         }
     }
+}
+
+/// Why nothing can be started in a container now. In the words of runc, which callers look for.
+pub fn cannot_exec(id: &str, status: Status) -> anyhow::Error {
+    let text = match status {
+        Status::Stopped => {
+            format!("cannot exec in a stopped container: container {id}: container not running")
+        }
+        Status::Paused => {
+            format!("container {id}: cannot exec in a paused container (use --ignore-paused to override)")
+        }
+        _ => format!("cannot exec in container {id}: it is {status}"),
+    };
+    failure(Kind::InvalidState, text)
 }
 
 impl fmt::Display for Status {
@@ -122,5 +142,6 @@ mod tests {
         // As runc does.
         assert_eq!(admitting(Verb::Pause), [false, true, true, false, false]);
         assert_eq!(admitting(Verb::Resume), [false, false, false, true, false]);
+        assert_eq!(admitting(Verb::Exec), [false, true, true, false, false]);
     }
 }

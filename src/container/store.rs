@@ -18,7 +18,7 @@ use super::id::ContainerId;
 use crate::error::{Doing, Kind, Result, failure, kind_of};
 use crate::spec::record::{FORM, Record};
 use crate::sys::fs::{self, Lookup, OFlag};
-use crate::sys::{Call, Errno};
+use crate::sys::{Call, Errno, SysError};
 
 const RECORD: &str = "record.json";
 const NEW_RECORD: &str = "record.json.new";
@@ -30,6 +30,8 @@ const HURRY: &str = "hurry";
 const NOTIFY: &str = "notify";
 /// The socket in it.
 pub const NOTIFY_SOCKET: &str = "notify.sock";
+/// What `exec` needs besides: [`crate::spec::for_exec`].
+const FOR_EXEC: &str = "exec";
 /// Compiled seccomp programs; ids don't begin with a dot.
 pub const CACHE: &str = ".seccomp";
 
@@ -37,6 +39,13 @@ pub const CACHE: &str = ".seccomp";
 #[derive(Debug)]
 pub struct Store {
     path: PathBuf,
+    dir: OwnedFd,
+}
+
+/// One container's directory, as it is: other verbs may be at work on it.
+#[derive(Debug)]
+pub struct View {
+    id: ContainerId,
     dir: OwnedFd,
 }
 
@@ -159,11 +168,15 @@ impl Store {
         }
     }
 
-    /// What is recorded of a container, and whether its gate is closed, without waiting for other
-    /// verbs: records are replaced as a whole, so that this one is from some moment just now.
+    /// The container of this id, without waiting for other verbs.
+    pub fn view(&self, id: &ContainerId) -> Result<View> {
+        Ok(View { id: id.clone(), dir: self.open_entry(id)? })
+    }
+
+    /// What is recorded of a container, and whether its gate is closed, without waiting for other verbs.
     pub fn peek(&self, id: &ContainerId) -> Result<(Option<Record>, bool)> {
-        let dir = self.open_entry(id)?;
-        Ok((read_record(dir.as_fd(), id)?, has_gate(dir.as_fd())?))
+        let view = self.view(id)?;
+        Ok((view.record()?, view.has_gate()?))
     }
 
     /// All ids, sorted.
@@ -206,6 +219,23 @@ fn make_all(path: &Path) -> Result<()> {
     let mut builder = std::fs::DirBuilder::new();
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o1700);
     builder.recursive(true).create(path).map_err(Into::into)
+}
+
+impl View {
+    /// The record. Records are replaced as a whole, so that this one is from some moment just now.
+    pub fn record(&self) -> Result<Option<Record>> {
+        read_record(self.dir.as_fd(), &self.id)
+    }
+
+    /// As [`Entry::has_gate`].
+    pub fn has_gate(&self) -> Result<bool> {
+        has_gate(self.dir.as_fd())
+    }
+
+    /// What [`Entry::keep_for_exec`] has kept; `None` if it has not.
+    pub fn for_exec(&self) -> Result<Option<Vec<u8>>> {
+        read(self.dir.as_fd(), FOR_EXEC).doing(|| format!("{FOR_EXEC:?} of container {}", self.id))
+    }
 }
 
 impl Entry {
@@ -262,12 +292,21 @@ impl Entry {
         nix::fcntl::renameat(&*self.dir, NEW_RECORD, &*self.dir, RECORD).call(|| "renameat()").doing(what)
     }
 
-    fn write_new(&self, bytes: &[u8]) -> Result<()> {
+    /// Keeps what `exec` will need. Before the record has a process: nobody reads it before.
+    pub fn keep_for_exec(&self, bytes: &[u8]) -> Result<()> {
+        self.write(FOR_EXEC, bytes).doing(|| format!("{:?}", self.path.join(FOR_EXEC)))
+    }
+
+    fn write(&self, name: &str, bytes: &[u8]) -> Result<(), SysError> {
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_NOFOLLOW;
         // One that a killed verb left behind is overwritten: the lock says that nobody else writes.
-        let file = fs::openat2(self.dir(), NEW_RECORD, flags, 0o600, Lookup::Strict)
-            .call(|| format!("openat2({NEW_RECORD:?})"))?;
-        let written = std::fs::File::from(file).write_all(bytes).call(|| "write()");
+        let file = fs::openat2(self.dir(), name, flags, 0o600, Lookup::Strict)
+            .call(|| format!("openat2({name:?})"))?;
+        std::fs::File::from(file).write_all(bytes).call(|| "write()")
+    }
+
+    fn write_new(&self, bytes: &[u8]) -> Result<()> {
+        let written = self.write(NEW_RECORD, bytes);
         if written.is_err() {
             crate::error::best_effort(
                 "remove a half-written record",
@@ -299,7 +338,7 @@ impl Entry {
 
     /// Removes the container's directory. It needs no new bytes, so that a full disk can't prevent it.
     pub fn remove(self, store: &Store) -> Result<()> {
-        for name in [GATE, NEW_RECORD, RECORD, HURRY] {
+        for name in [GATE, NEW_RECORD, RECORD, FOR_EXEC, HURRY] {
             fs::unlink(self.dir(), OsStr::new(name)).doing(|| format!("state directory {:?}", self.path))?;
         }
         let remove = || unlinkat(store.dir(), self.id.as_str(), UnlinkatFlags::RemoveDir);
@@ -326,17 +365,22 @@ fn has_gate(dir: BorrowedFd<'_>) -> Result<bool> {
 }
 
 fn read_record(dir: BorrowedFd<'_>, id: &ContainerId) -> Result<Option<Record>> {
-    const LARGEST: u64 = 64 << 20;
     let what = || format!("record of container {id}");
-    let file = match fs::openat2(dir, RECORD, OFlag::O_RDONLY | OFlag::O_NOFOLLOW, 0, Lookup::Strict) {
-        Err(Errno::ENOENT) => return Ok(None),
-        opened => opened.call(|| format!("openat2({RECORD:?})")).doing(what)?,
-    };
-    let bytes = fs::read_all(file, LARGEST).doing(what)?;
+    let Some(bytes) = read(dir, RECORD).doing(what)? else { return Ok(None) };
     let record: Record = serde_json::from_slice(&bytes).doing(what)?;
     match record.form == FORM {
         true => Ok(Some(record)),
         false => Err(failure(Kind::Unsupported, format!("form {}, this version reads {FORM}", record.form)))
             .doing(what),
     }
+}
+
+/// A file of a container's directory; `None` if it is not there.
+fn read(dir: BorrowedFd<'_>, name: &str) -> Result<Option<Vec<u8>>> {
+    const LARGEST: u64 = 64 << 20;
+    let file = match fs::openat2(dir, name, OFlag::O_RDONLY | OFlag::O_NOFOLLOW, 0, Lookup::Strict) {
+        Err(Errno::ENOENT) => return Ok(None),
+        opened => opened.call(|| format!("openat2({name:?})"))?,
+    };
+    Ok(Some(fs::read_all(file, LARGEST)?))
 }

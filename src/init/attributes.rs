@@ -81,6 +81,18 @@ impl Attribute {
     }
 }
 
+/// proc_pid_oom_score_adj(5). `who` is a process as /proc names it.
+pub fn set_oom_score(proc: &Proc, who: &str, score: i32) -> Result<()> {
+    let written = proc.write(&format!("{who}/oom_score_adj"), score.to_string().as_bytes());
+    written.map_err(|error| match errno_of(&error) {
+        Some(Errno::EACCES) => {
+            let hint = "less than the caller's takes CAP_SYS_RESOURCE";
+            failure(Kind::System, format!("process.oomScoreAdj: {score}: {error:#}; {hint}"))
+        }
+        _ => error.context("process.oomScoreAdj"),
+    })
+}
+
 /// set_mempolicy(2).
 pub(super) fn set_memory_policy(policy: Option<&MemoryPolicy>) -> Result<()> {
     let Some(policy) = policy else { return Ok(()) };

@@ -3,9 +3,8 @@
 use std::ffi::CString;
 use std::path::Path;
 
-use super::Inherited;
+use super::Candidate;
 use super::program::Program;
-use super::rootfs::Assembled;
 use crate::error::{Result, invalid};
 use crate::rootpath::{InRootfs, Rootfs};
 use crate::sys::fs;
@@ -14,20 +13,15 @@ use crate::sys::fs;
 const LARGEST_PASSWD: u64 = 10 << 20;
 
 /// The program of the plan with its arguments and environment.
-pub(super) fn of(given: &Inherited<'_>, assembled: &Assembled) -> Result<Program> {
-    let Some(process) = &given.plan.process else {
+pub(super) fn of(candidate: &Candidate<'_>, root: &Rootfs) -> Result<Program> {
+    let Some(process) = candidate.process else {
         // The specification lets `create` succeed without a process; `start` is then an error.
         return Ok(Program::none());
     };
     let mut env = process.env.clone();
     if !env.iter().any(|variable| variable.to_bytes().starts_with(b"HOME=")) {
-        let home = home_of(process.uid, &assembled.root).unwrap_or_else(|| "/".to_owned());
+        let home = home_of(process.uid, root).unwrap_or_else(|| "/".to_owned());
         env.push(CString::new(format!("HOME={home}")).ok().ok_or_else(|| invalid("HOME has a NUL byte"))?);
-    }
-    if given.listening > 0 {
-        // sd_listen_fds(3): the program is process 1 of its pid namespace, or finds itself otherwise.
-        env.push(CString::new(format!("LISTEN_FDS={}", given.listening)).unwrap_or_default());
-        env.push(CString::new(format!("LISTEN_PID={}", nix::unistd::getpid())).unwrap_or_default());
     }
     Ok(Program::new(process.args.clone(), env))
 }

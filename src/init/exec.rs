@@ -1,4 +1,4 @@
-//! Runs in: init, after the pivot: the wait for `start`, and the last steps to the program.
+//! Runs in: init, after the pivot: the wait for `start`, or for a sibling's birth; and the last steps to the program.
 
 use std::convert::Infallible;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -6,13 +6,14 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use nix::sys::socket::{SockFlag, accept4};
 
 use super::program::Program;
-use super::{Departure, Gate, Inherited, identity, run_hooks};
+use super::{Candidate, Departure, Gate, Inherited, run_hooks};
 use crate::container::handshake::{Go, Link, Message, Report};
 use crate::error::{Doing, Kind, Result, failure};
 use crate::plan::capabilities::CapabilitySets;
+use crate::plan::process::ProcessPlan;
 use crate::spec::oci::ContainerState;
-use crate::sys::last_calls::{LastCalls, Waiting};
-use crate::sys::process::BrokenPipe;
+use crate::sys::last_calls::{LastCalls, Pause, Waiting};
+use crate::sys::process::{BrokenPipe, SIBLING, Side};
 use crate::sys::{self, Call, retry_eintr};
 
 /// Waits at the gate, and becomes the program. After the wait errors go to who opened it.
@@ -21,24 +22,61 @@ pub(super) fn when_started(
     sets: CapabilitySets,
     program: Program,
 ) -> Result<Infallible> {
-    let if_no_program = program.if_no_program();
-    if given.departure != Departure::Late {
+    if given.candidate.departure != Departure::Late {
         return from_here(given, sets, program);
     }
-    let calls = last_calls(given, sets, program)?;
-    sys::process::on_broken_pipe(BrokenPipe::Kills);
-    let link = given.link.take().ok_or_else(|| failure(Kind::System, "nobody is listening"))?;
-    let gate = match std::mem::replace(&mut given.gate, Gate::Open) {
-        Gate::Socket(gate) => Some(gate),
-        Gate::Open => None,
+    let pause = match std::mem::replace(&mut given.gate, Gate::Open) {
+        Gate::Socket(gate) => Pause::Gate(gate),
+        Gate::Open => Pause::None,
     };
-    let waiting = Waiting { link: link.into_fd(), gate, first: 3 + given.preserved };
+    detached(&mut given.candidate, pause, sets, program)
+}
+
+/// When a sibling of this process has been cloned, that becomes the program. Errors go to the host.
+pub(super) fn as_sibling(
+    candidate: &mut Candidate<'_>,
+    sets: CapabilitySets,
+    mut program: Program,
+) -> Result<Infallible> {
+    if candidate.departure == Departure::Late {
+        return detached(candidate, Pause::Birth, sets, program);
+    }
+    // It will be seen in there: what this process has had from the host it needs no more.
+    crate::log::leave_file();
+    sys::process::close_all_but(3 + candidate.preserved, &[candidate.link()?.fd()])?;
+    match sys::process::clone3(SIBLING, None)? {
+        Side::Host(pid, pidfd) => {
+            candidate.link()?.send(&Message::Born(pid.as_raw()), Some(pidfd.as_fd()))?;
+            sys::process::exit_now(0)
+        }
+        Side::Init => {
+            program.tell_listening(candidate.listening);
+            let mut calls = last_calls(candidate, &Pause::Birth, sets, program)?;
+            calls.begin()?;
+            sys::process::on_broken_pipe(BrokenPipe::Kills);
+            calls.finish().map_err(Into::into)
+        }
+    }
+}
+
+/// From the loop, which leaves the host's file.
+fn detached(
+    candidate: &mut Candidate<'_>,
+    pause: Pause,
+    sets: CapabilitySets,
+    program: Program,
+) -> Result<Infallible> {
+    let if_no_program = program.if_no_program();
+    let calls = last_calls(candidate, &pause, sets, program)?;
+    sys::process::on_broken_pipe(BrokenPipe::Kills);
+    let link = candidate.link.take().ok_or_else(|| failure(Kind::System, "nobody is listening"))?;
+    let waiting = Waiting { link: link.into_fd(), pause, first: 3 + candidate.preserved };
     let encode = |what: &str| {
         // A report is a few strings; there is nothing in it that JSON could not say.
         serde_json::to_vec(&Report::ahead(what, if_no_program.clone())).unwrap_or_default()
     };
-    let outcome = calls.finish_detached(&given.stub, &waiting, encode);
-    given.link = Some(Link::over(waiting.link));
+    let outcome = calls.finish_detached(&candidate.stub, &waiting, encode);
+    candidate.link = Some(Link::over(waiting.link));
     outcome.map_err(Into::into)
 }
 
@@ -48,14 +86,14 @@ fn from_here(given: &mut Inherited<'_>, sets: CapabilitySets, program: Program) 
         // It may wait for long, and be seen: what it has had from the host it needs no more.
         crate::log::leave_file();
         let kept = [gate.as_fd(), given.link()?.fd()].into_iter().chain(given.hook_output.fds());
-        sys::process::close_all_but(3 + given.preserved, &kept.collect::<Vec<_>>())?;
+        sys::process::close_all_but(3 + given.candidate.preserved, &kept.collect::<Vec<_>>())?;
     }
-    let mut calls = last_calls(given, sets, program)?;
+    let mut calls = last_calls(&given.candidate, &Pause::None, sets, program)?;
     calls.begin()?;
     if let Gate::Socket(gate) = &given.gate {
         // Its end tells the host that the container is created.
-        given.link = None;
-        given.link = Some(wait_at(gate)?);
+        given.candidate.link = None;
+        given.candidate.link = Some(wait_at(gate)?);
     }
     run_hooks(given, "startContainer", ContainerState::Created)?;
     sys::process::on_broken_pipe(BrokenPipe::Kills);
@@ -75,69 +113,81 @@ fn wait_at(gate: &OwnedFd) -> Result<Link> {
 
 /// All that is left to do, in its order. The filter comes last: it need not allow anything but what is
 /// after it.
-fn last_calls(given: &Inherited<'_>, sets: CapabilitySets, program: Program) -> Result<LastCalls> {
+fn last_calls(
+    candidate: &Candidate<'_>,
+    pause: &Pause,
+    sets: CapabilitySets,
+    program: Program,
+) -> Result<LastCalls> {
     let mut calls = LastCalls::default();
     // config.md: `create` needs no process, `start` does.
-    let Some(process) = &given.plan.process else {
+    let Some(process) = candidate.process else {
         return Ok(calls);
     };
-    let is_listened_to = given.plan.seccomp.as_ref().is_some_and(|seccomp| seccomp.listener.is_some());
-    let filter_needs_more = identity::filter_needs_more(given);
+    let is_listened_to = candidate.filter.is_some_and(|filter| filter.is_listened_to);
+    // That the agent can't be reached is an error of `create`; so the calls of the wait are filtered, too.
+    let is_confined_early = is_listened_to && !matches!(pause, Pause::Birth);
+    let needs_more = candidate.filter_needs_more();
     let confine = |calls: &mut LastCalls| -> Result<()> {
-        calls.umask(process.umask.unwrap_or(given.umask));
+        calls.umask(process.umask.unwrap_or(candidate.umask));
         // All that this process has opened is closed by execve; this is the last sweep, for what it has not.
-        calls.cloexec_from(3 + given.preserved);
-        match is_listened_to {
-            true => load_listened(given, calls)?,
-            false => load(given, calls)?,
-        }
-        if filter_needs_more {
+        calls.cloexec_from(3 + candidate.preserved);
+        load(candidate, pause, calls)?;
+        if needs_more {
             calls.set_capabilities(sets.effective, sets.permitted, sets.inheritable);
         }
         Ok(())
     };
-    if !filter_needs_more {
+    if !needs_more {
         // Nothing that was kept to leave the program's file is held while it waits.
         calls.set_capabilities(sets.effective, sets.permitted, sets.inheritable);
     }
-    if is_listened_to {
-        // That the agent can't be reached is an error of `create`; so the calls of the wait are filtered, too.
+    if is_confined_early {
         confine(&mut calls)?;
     }
-    calls.then_wait();
+    calls.then_pause();
+    if matches!(pause, Pause::Birth) {
+        begin_sibling(candidate, process, &mut calls)?;
+    }
     // The hard limits are high enough since `create`; lowering them needs no privilege, and what comes
     // before this can't run into them.
     for limit in &process.rlimits {
         calls.set_rlimit(limit.resource, limit.soft, limit.hard);
     }
-    if !is_listened_to {
+    if !is_confined_early {
         confine(&mut calls)?;
     }
     program.execute_by(&mut calls)?;
     Ok(calls)
 }
 
-fn load(given: &Inherited<'_>, calls: &mut LastCalls) -> Result<()> {
-    if let (Some(program), Some(plan)) = (&given.filter, &given.plan.seccomp) {
-        calls.load_filter(program, plan.flags).doing(|| "linux.seccomp")?;
+/// Session and terminal are its own, and it lives only if the host knows of it: whatever has become of that, the end of
+/// the link says so.
+fn begin_sibling(candidate: &Candidate<'_>, process: &ProcessPlan, calls: &mut LastCalls) -> Result<()> {
+    calls.begin_session();
+    if process.terminal.is_some() {
+        calls.control_terminal();
     }
+    calls.await_answer(candidate.link()?.fd(), "the host side has ended");
     Ok(())
 }
 
-/// The host is told the listener's number beforehand and takes it when it is there; this process then makes
-/// no call that the filter could leave to an agent that does not listen yet.
-fn load_listened(given: &Inherited<'_>, calls: &mut LastCalls) -> Result<()> {
-    let link = given.link()?.fd();
-    let number = match (&given.gate, given.departure) {
-        (Gate::Socket(gate), Departure::Late) => {
-            Waiting::next_number(link, Some(gate.as_fd()), 3 + given.preserved)
-        }
-        (Gate::Open, Departure::Late) => Waiting::next_number(link, None, 3 + given.preserved),
-        _ => sys::fs::next_number(),
+/// Of a filter with an agent the host is told the listener's number beforehand, and takes it when it is there; this
+/// process then makes no call that the filter could leave to an agent that does not listen yet.
+fn load(candidate: &Candidate<'_>, pause: &Pause, calls: &mut LastCalls) -> Result<()> {
+    let Some(filter) = &candidate.filter else { return Ok(()) };
+    let load = |calls: &mut LastCalls| calls.load_filter(filter.program, filter.flags);
+    if !filter.is_listened_to {
+        return load(calls).doing(|| "linux.seccomp");
+    }
+    let link = candidate.link()?.fd();
+    let number = match candidate.departure {
+        Departure::Late => Waiting::next_number(link, pause, 3 + candidate.preserved),
+        Departure::Early | Departure::Sealed => sys::fs::next_number(),
     };
     let offer = serde_json::to_vec(&Message::OfferListener(number))?;
     calls.say(link, offer, "linux.seccomp: write(the listener's number)");
-    load(given, calls)?;
+    load(calls).doing(|| "linux.seccomp")?;
     calls.await_answer(link, "linux.seccomp.listenerPath: the host side has ended");
     // Without an agent the calls that are left to it fail; as long as this process has the listener, they would wait
     // for ever.

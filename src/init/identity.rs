@@ -4,13 +4,11 @@
 use std::os::fd::AsFd;
 
 use super::attributes::AtExec;
-use super::{Departure, Inherited};
+use super::{Candidate, Departure};
 use crate::error::{Doing, Kind, Result, failure};
-use crate::plan::Plan;
 use crate::plan::capabilities::CapabilitySets;
 use crate::plan::process::ProcessPlan;
 use crate::plan::user::Groups;
-use crate::spec::oci::LinuxNamespaceType;
 use crate::sys::fs;
 use crate::sys::{Call, Errno, SysError, caps, process};
 
@@ -20,9 +18,8 @@ const PIPEFS: nix::sys::statfs::FsType = nix::sys::statfs::FsType(0x5049_5045);
 
 /// Labels, groups, ids, capabilities, no_new_privs and the current directory. Answers what the process may
 /// have of the capabilities that it is to have.
-pub(super) fn assume(given: &Inherited<'_>, labels: AtExec) -> Result<CapabilitySets> {
-    let plan = given.plan;
-    let Some(process) = &plan.process else {
+pub(super) fn assume(candidate: &Candidate<'_>, labels: AtExec) -> Result<CapabilitySets> {
+    let Some(process) = candidate.process else {
         return Ok(CapabilitySets::default());
     };
     labels.set(&process.labels)?;
@@ -38,7 +35,7 @@ pub(super) fn assume(given: &Inherited<'_>, labels: AtExec) -> Result<Capability
         }
     }
     own_pipes(process)?;
-    set_groups(plan, process)?;
+    set_groups(candidate, process)?;
     nix::unistd::setresgid(process.gid.into(), process.gid.into(), process.gid.into())
         .call(|| format!("setresgid({})", process.gid))
         .map_err(|error| explain_id(error, "user.gid"))?;
@@ -47,7 +44,7 @@ pub(super) fn assume(given: &Inherited<'_>, labels: AtExec) -> Result<Capability
     nix::unistd::setresuid(process.uid.into(), process.uid.into(), process.uid.into())
         .call(|| format!("setresuid({})", process.uid))
         .map_err(|error| explain_id(error, "user.uid"))?;
-    set_capabilities(sets, kept_for_later(given) & permitted)?;
+    set_capabilities(sets, kept_for_later(candidate) & permitted)?;
     if process.no_new_privileges {
         nix::sys::prctl::set_no_new_privs().call(|| "prctl(PR_SET_NO_NEW_PRIVS)")?;
     }
@@ -76,24 +73,18 @@ fn own_pipes(process: &ProcessPlan) -> Result<()> {
     Ok(())
 }
 
-/// Whether the filter is to be loaded with a privilege that the program may not have: seccomp(2), CAP_SYS_ADMIN
-/// without no_new_privs.
-pub(super) fn filter_needs_more(given: &Inherited<'_>) -> bool {
-    given.filter.is_some() && given.plan.process.as_ref().is_some_and(|process| !process.no_new_privileges)
-}
-
 /// What the last calls need and drop: to load the filter, and to leave the program's file (prctl(2),
 /// PR_SET_MM_MAP).
-fn kept_for_later(given: &Inherited<'_>) -> u64 {
-    match filter_needs_more(given) || given.departure == Departure::Late {
+fn kept_for_later(candidate: &Candidate<'_>) -> u64 {
+    match candidate.filter_needs_more() || candidate.departure == Departure::Late {
         true => 1 << CAP_SYS_ADMIN,
         false => 0,
     }
 }
 
 /// Hard limits that are to be higher need CAP_SYS_RESOURCE, which the process may not have later on.
-pub(super) fn raise_limits(plan: &Plan) -> Result<()> {
-    let limits = plan.process.iter().flat_map(|process| &process.rlimits);
+pub(super) fn raise_limits(process: Option<&ProcessPlan>) -> Result<()> {
+    let limits = process.iter().flat_map(|process| &process.rlimits);
     limits.into_iter().try_for_each(|limit| {
         process::raise_hard_limit(nix::unistd::Pid::from_raw(0), limit.resource, limit.hard)
             .doing(|| "process.rlimits")
@@ -127,16 +118,12 @@ fn set_capabilities(sets: CapabilitySets, kept: u64) -> Result<()> {
 }
 
 /// In a user namespace made by an ordinary user setgroups(2) is denied: then there must be nothing to set.
-fn set_groups(plan: &Plan, process: &ProcessPlan) -> Result<()> {
+fn set_groups(candidate: &Candidate<'_>, process: &ProcessPlan) -> Result<()> {
     let Groups::Are(groups) = &process.groups else {
         return Ok(());
     };
     match process::setgroups(groups) {
-        Err(error)
-            if error.errno == Errno::EPERM
-                && groups.is_empty()
-                && plan.namespaces.has(LinuxNamespaceType::User) =>
-        {
+        Err(error) if error.errno == Errno::EPERM && groups.is_empty() && candidate.in_user_namespace => {
             Ok(())
         }
         set => set.map_err(|error| explain_id(error, "user.additionalGids")),

@@ -2,14 +2,19 @@
 //!
 //! The container's side of its birth: it begins after the clone and ends in execve. It reads the plan and
 //! decides nothing. What only the host can reach it has been given as descriptors, or asks for.
+//!
+//! There are two scripts. [`enter`] makes a container and its first process; [`join()`] puts another process into one
+//! that is there.
 
 mod attributes;
+mod candidate;
 mod copy_up;
 mod devices;
 mod environment;
 mod exec;
 mod harden;
 mod identity;
+mod join;
 mod mounts;
 mod namespaces;
 mod pivot;
@@ -31,9 +36,11 @@ use crate::error::{Doing, Kind, Result, failure};
 use crate::plan::{Plan, RootSwitch};
 use crate::spec::oci::{ContainerState, LinuxNamespaceType};
 use crate::spec::record::Record;
-use crate::sys::process::BrokenPipe;
 use crate::sys::{self, Call};
 
+pub use attributes::set_oom_score;
+pub use candidate::{Candidate, Departure, Filter};
+pub use join::{Joining, join};
 pub use namespaces::{join_for_child, join_inside, join_user};
 pub use sources::{Own, Sources, find, mount_found};
 
@@ -44,63 +51,36 @@ pub struct Inherited<'a> {
     pub plan: &'a Plan,
     /// For the state that hooks read.
     pub record: &'a Record,
-    /// To whoever waits for this container: the host, until it is created; then who starts it.
-    pub link: Option<Link>,
+    /// The process itself.
+    pub candidate: Candidate<'a>,
     /// Where it waits for `start`.
     pub gate: Gate,
     /// What it could not open itself.
     pub sources: Sources,
     /// What hooks write to.
     pub hook_output: &'a Output,
-    /// The compiled filter.
-    pub filter: Option<Vec<u8>>,
-    /// When it leaves the host's program file.
-    pub departure: Departure,
-    /// What its executable file becomes.
-    pub stub: OwnedFd,
-    /// The caller's umask, which the program gets unless the configuration has another.
-    pub umask: u32,
-    /// How many descriptors from 3 up the program gets.
-    pub preserved: u32,
-    /// How many of them are LISTEN_FDS, sd_listen_fds(3).
-    pub listening: u32,
 }
 
 impl Inherited<'_> {
-    /// Closes all that came with the clone and is the host's own: its end of the link, which would never be
-    /// seen to end; the state directory, whose lock would outlive the host; the cgroup tree, /proc.
-    fn close_the_hosts(&self) -> Result<()> {
+    /// What of the host's own has to stay open.
+    fn kept(&self) -> Vec<BorrowedFd<'_>> {
         let sources = &self.sources;
-        let mut kept: Vec<BorrowedFd<'_>> = vec![self.stub.as_fd()];
+        let mut kept: Vec<BorrowedFd<'_>> = Vec::new();
         if let Some(files) = &sources.files {
             kept.push(files.rootfs.as_fd());
             kept.extend(files.devices.iter().flatten().chain(&files.null).map(AsFd::as_fd));
         }
         kept.extend(sources.namespaces.iter().map(AsFd::as_fd));
-        kept.extend(self.link.iter().map(Link::fd));
-        kept.extend(crate::log::file().map(AsFd::as_fd));
         kept.extend(self.hook_output.fds());
         if let Gate::Socket(gate) = &self.gate {
             kept.push(gate.as_fd());
         }
-        sys::process::close_all_but(3 + self.preserved, &kept).map_err(Into::into)
+        kept
     }
 
     fn link(&self) -> Result<&Link> {
-        self.link.as_ref().ok_or_else(|| failure(Kind::System, "nobody is listening"))
+        self.candidate.link()
     }
-}
-
-/// When init leaves the host's program file, which a container must not find a way back to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Departure {
-    /// First of all, with a copy of the program: somebody else may see this process, or it has to run more
-    /// than system calls when it has waited.
-    Early,
-    /// When it begins to wait, without a copy.
-    Late,
-    /// There is no way back to a file of the host: all of this runs from a sealed copy.
-    Sealed,
 }
 
 /// What ends the wait between `create` and `start`.
@@ -115,7 +95,7 @@ pub enum Gate {
 /// Does everything. There is no way back: it ends in execve, or here.
 pub fn enter(mut inherited: Inherited<'_>) -> ! {
     let Err(error) = create(&mut inherited);
-    if let Some(link) = &inherited.link {
+    if let Some(link) = &inherited.candidate.link {
         link.report(&error);
     }
     sys::process::exit_now(1)
@@ -139,9 +119,10 @@ fn create(given: &mut Inherited<'_>) -> Result<Infallible> {
         terminal::attach(plan, &root, &pty, given.link()?).doing(|| "terminal")?;
     }
     harden::apply(&plan.rootfs, &root, given.sources.files()?.null.take())?;
-    let mut process = environment::of(given, &root)?;
+    let mut program = environment::of(&given.candidate, &root.root)?;
+    program.tell_listening(given.candidate.listening);
     if !plan.namespaces.has(LinuxNamespaceType::User) {
-        identity::raise_limits(plan)?;
+        identity::raise_limits(plan.process.as_ref())?;
     }
     attributes::set_memory_policy(plan.memory_policy.as_ref())?;
     attributes::set_personality(plan.personality)?;
@@ -150,8 +131,8 @@ fn create(given: &mut Inherited<'_>) -> Result<Infallible> {
     }
     // Everything is there; who it runs as is left. The host writes its record meanwhile.
     given.link()?.send(&Message::Ready, None)?;
-    let sets = identity::assume(given, labels.unwrap_or_default()).doing(|| "process")?;
-    process.find_program()?;
+    let sets = identity::assume(&given.candidate, labels.unwrap_or_default()).doing(|| "process")?;
+    program.find_program()?;
     if given.link()?.receive::<Done>()?.is_none() {
         return Err(failure(Kind::System, "the host side has ended"));
     }
@@ -159,24 +140,18 @@ fn create(given: &mut Inherited<'_>) -> Result<Infallible> {
     nix::sys::prctl::set_pdeathsig(None).call(|| "prctl(PR_SET_PDEATHSIG, 0)")?;
     // What waits has nothing of the host's open that it does not need.
     drop(root);
-    exec::when_started(given, sets, process)
+    exec::when_started(given, sets, program)
 }
 
 /// What comes before the first namespace is looked at.
 fn prepare(given: &mut Inherited<'_>) -> Result<()> {
-    // If the host dies, so does a half-made container. Once this process has changed its ids that is no longer
-    // so, but then the end of the link says it.
-    nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL).call(|| "prctl(PR_SET_PDEATHSIG)")?;
-    given.close_the_hosts()?;
+    given.candidate.begin(&given.kept())?;
     // A helper has done it already: this is then a copy of a process without a file.
-    if given.departure == Departure::Early && !given.plan.namespaces.needs_helper() {
-        sys::exe::detach(given.stub.as_fd()).doing(|| "leaving the host's program file")?;
+    if given.candidate.departure == Departure::Early && !given.plan.namespaces.needs_helper() {
+        given.candidate.leave_file()?;
     }
-    sys::process::reset_signals()?;
-    // A hook need not read its input.
-    sys::process::on_broken_pipe(BrokenPipe::IsAnError);
     // Modes of what is made below are exact.
-    given.umask = sys::process::umask(0);
+    given.candidate.umask = sys::process::umask(0);
     Ok(())
 }
 
@@ -191,7 +166,7 @@ fn run_hooks(given: &Inherited<'_>, kind: &str, status: ContainerState) -> Resul
     }
     let state = given.record.hook_state(status, Some(nix::unistd::getpid().as_raw()));
     // A hook makes its files as the caller would.
-    let own = sys::process::umask(given.umask);
+    let own = sys::process::umask(given.candidate.umask);
     let on = Occasion { kind, state: &state, cwd, output: given.hook_output, stops: &[] };
     let outcome = hooks::run(on, hooks);
     sys::process::umask(own);

@@ -114,10 +114,13 @@ fn set(fd: &OwnedFd, join: &Join) -> Result<(), SysError> {
     setns(fd.as_fd(), kind).call(|| format!("setns({kind:?})"))
 }
 
-/// In a user namespace this process has all capabilities, and no id yet that could own a file.
 fn become_first(plan: &Plan) -> Result<()> {
     let maps = plan.namespaces.id_maps.as_ref();
-    let (uid, gid) = maps.map_or((0, 0), |maps| (maps.uid.first(), maps.gid.first()));
+    become_ids(maps.map_or((0, 0), |maps| (maps.uid.first(), maps.gid.first())))
+}
+
+/// In a user namespace this process has all capabilities, and no id yet that could own a file.
+pub(super) fn become_ids((uid, gid): (u32, u32)) -> Result<()> {
     let change = || -> nix::Result<()> {
         nix::unistd::setresgid(gid.into(), gid.into(), gid.into())?;
         nix::unistd::setresuid(uid.into(), uid.into(), uid.into())

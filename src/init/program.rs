@@ -91,6 +91,15 @@ impl Program {
         dirs.map(|dir| PathBuf::from(if dir.is_empty() { "." } else { dir })).collect()
     }
 
+    /// sd_listen_fds(3): the variables that say how many descriptors are for this very process, if there are some.
+    pub(super) fn tell_listening(&mut self, listening: u32) {
+        if listening > 0 {
+            let variables =
+                [format!("LISTEN_FDS={listening}"), format!("LISTEN_PID={}", nix::unistd::getpid())];
+            self.env.extend(variables.into_iter().filter_map(|variable| CString::new(variable).ok()));
+        }
+    }
+
     /// What to say if the kernel does not take it for a program.
     pub(super) fn if_no_program(&self) -> Option<String> {
         self.if_no_program.clone()

@@ -24,7 +24,17 @@ pub(super) fn begin(plan: &Plan) -> Result<()> {
         return Ok(());
     };
     let label = plan.process.as_ref().and_then(|process| process.labels.selinux.as_deref());
-    match join(&name, label)? {
+    unless_there_are_none(join(&name, label)?)
+}
+
+/// The container's keyring, which [`begin`] has made.
+pub(super) fn join_keyring(name: &str) -> Result<()> {
+    let Ok(name) = CString::new(name) else { return Ok(()) };
+    unless_there_are_none(process::join_session_keyring(&name).map(drop))
+}
+
+fn unless_there_are_none(joined: Result<(), SysError>) -> Result<()> {
+    match joined {
         Ok(()) => Ok(()),
         // A kernel without keyrings, or a filter around the runtime: there are no keys to keep apart.
         Err(error) if matches!(error.errno, Errno::ENOSYS | Errno::EPERM) => {

@@ -10,6 +10,7 @@ use super::rootfs::Assembled;
 use crate::container::handshake::{Link, Message};
 use crate::error::{Doing, Result};
 use crate::plan::Plan;
+use crate::plan::process::ProcessPlan;
 use crate::rootpath::InRootfs;
 use crate::sys::fs::{self, Lookup, OFlag};
 use crate::sys::mount::{self, Depth};
@@ -27,36 +28,62 @@ pub(super) fn open(plan: &Plan, assembled: &Assembled) -> Result<Option<Pty>> {
     if plan.process.as_ref().is_none_or(|process| process.terminal.is_none()) {
         return Ok(None);
     }
-    let flags = OFlag::O_RDWR | OFlag::O_NOCTTY;
-    let master = match &assembled.devpts {
-        Some(devpts) => {
-            fs::openat2(devpts, "ptmx", flags, 0, Lookup::Strict).call(|| "openat2(\"ptmx\") in /dev/pts")?
-        }
-        None => fs::open("/dev/ptmx", flags)?,
-    };
-    tty::unlock(master.as_fd())?;
-    let slave = tty::peer(master.as_fd())?;
-    Ok(Some(Pty { master, slave }))
+    match &assembled.devpts {
+        Some(devpts) => Pty::of(devpts),
+        None => Pty::with(fs::open("/dev/ptmx", MASTER)?),
+    }
+    .map(Some)
 }
 
 /// Makes the pty's other end the process's terminal and /dev/console, and hands the master to the host.
 pub(super) fn attach(plan: &Plan, assembled: &Assembled, pty: &Pty, link: &Link) -> Result<()> {
-    let Pty { master, slave } = pty;
-    let process = plan.process.as_ref();
-    if let Some(size) = process.and_then(|p| p.terminal.flatten()) {
-        tty::set_size(master.as_fd(), size)?;
-    }
-    if let Some(uid) = process.map(|p| p.uid).filter(|uid| *uid != 0) {
-        fchown(slave, Some(uid.into()), None).call(|| format!("fchown(terminal, {uid})"))?;
-    }
+    pty.prepare(plan.process.as_ref())?;
     if assembled.devpts.is_some() {
-        console(assembled, slave).doing(|| "/dev/console")?;
+        console(assembled, &pty.slave).doing(|| "/dev/console")?;
     }
-    link.ask(&Message::OfferTerminal, Some(master.as_fd()))?;
-    tty::make_controlling(slave.as_fd())?;
-    dup2_stdin(slave).call(|| "dup2(terminal, 0)")?;
-    dup2_stdout(slave).call(|| "dup2(terminal, 1)")?;
-    dup2_stderr(slave).call(|| "dup2(terminal, 2)").map_err(Into::into)
+    pty.offer(link)?;
+    tty::make_controlling(pty.slave.as_fd())?;
+    pty.take_place()
+}
+
+/// How a master is opened.
+const MASTER: OFlag = OFlag::O_RDWR.union(OFlag::O_NOCTTY);
+
+impl Pty {
+    /// Of this devpts.
+    pub(super) fn of(devpts: impl AsFd) -> Result<Self> {
+        let master = fs::openat2(devpts, "ptmx", MASTER, 0, Lookup::Strict);
+        Self::with(master.call(|| "openat2(\"ptmx\") in /dev/pts")?)
+    }
+
+    fn with(master: OwnedFd) -> Result<Self> {
+        tty::unlock(master.as_fd())?;
+        let slave = tty::peer(master.as_fd())?;
+        Ok(Self { master, slave })
+    }
+
+    /// Gives it the size and the owner that the process's terminal is to have.
+    pub(super) fn prepare(&self, process: Option<&ProcessPlan>) -> Result<()> {
+        if let Some(size) = process.and_then(|p| p.terminal.flatten()) {
+            tty::set_size(self.master.as_fd(), size)?;
+        }
+        if let Some(uid) = process.map(|p| p.uid).filter(|uid| *uid != 0) {
+            fchown(&self.slave, Some(uid.into()), None).call(|| format!("fchown(terminal, {uid})"))?;
+        }
+        Ok(())
+    }
+
+    /// The master is the host's from now on.
+    pub(super) fn offer(&self, link: &Link) -> Result<()> {
+        link.ask(&Message::OfferTerminal, Some(self.master.as_fd()))
+    }
+
+    /// The other end becomes standard input, output and error.
+    pub(super) fn take_place(&self) -> Result<()> {
+        dup2_stdin(&self.slave).call(|| "dup2(terminal, 0)")?;
+        dup2_stdout(&self.slave).call(|| "dup2(terminal, 1)")?;
+        dup2_stderr(&self.slave).call(|| "dup2(terminal, 2)").map_err(Into::into)
+    }
 }
 
 /// config.md, "Process": the terminal is bound on /dev/console.

@@ -14,7 +14,7 @@ use crate::plan::{Authority, Plan};
 use crate::proc::Proc;
 use crate::spec::oci::LinuxNamespaceType;
 use crate::sys::process::{self, SIBLING, Side, clone3, exit_now};
-use crate::sys::{self, Call, Errno, SysError, retry_eintr};
+use crate::sys::{Call, Errno, SysError, retry_eintr};
 
 /// The one clone: init begins in its namespaces and in its cgroup. All that is inherited is closed on this
 /// side afterwards.
@@ -111,10 +111,8 @@ fn helper(inherited: Inherited<'_>, link: &Link, clone: impl FnOnce(&Inherited<'
 /// Joins namespaces that only its children are in, and clones one.
 fn clone_sibling(namespaces: u64, inherited: &Inherited<'_>) -> Result<Side> {
     let (plan, joined) = (inherited.plan, inherited.sources.namespaces());
-    let leave = || match inherited.departure {
-        Departure::Early => {
-            sys::exe::detach(inherited.stub.as_fd()).doing(|| "leaving the host's program file")
-        }
+    let leave = || match inherited.candidate.departure {
+        Departure::Early => inherited.candidate.leave_file(),
         _ => Ok(()),
     };
     // In there it must not be traced, nor looked into through /proc (CVE-2016-9962); execve ends this.

@@ -5,21 +5,32 @@ use std::path::Path;
 use crate::error::Result;
 use crate::plan::{HostFacts, namespaces};
 use crate::proc::Proc;
-use crate::spec::oci::{LinuxNamespaceType, Spec};
+use crate::spec::oci::{LinuxNamespaceType, Process, Spec};
 use crate::sys::fs::{self, OFlag};
 
 /// What is so on this machine, as far as this configuration is concerned.
 pub fn of(spec: &Spec) -> Result<HostFacts> {
-    let process = spec.process().as_ref();
-    let given = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
-    let labelled = process.is_some_and(|p| given(p.selinux_label()))
-        || spec.linux().as_ref().is_some_and(|linux| given(linux.mount_label()));
+    let own = HostFacts { runtimes_own: runtimes_own(spec), ..of_process(spec.process().as_ref())? };
+    let mounts = spec.linux().as_ref().is_some_and(|linux| given(linux.mount_label()));
+    Ok(HostFacts { selinux: own.selinux || mounts && has_selinux()?, ..own })
+}
+
+/// The same as far as one process is concerned.
+pub fn of_process(process: Option<&Process>) -> Result<HostFacts> {
     Ok(HostFacts {
         euid: nix::unistd::geteuid().as_raw(),
-        runtimes_own: runtimes_own(spec),
+        runtimes_own: 0,
         apparmor: process.is_some_and(|p| given(p.apparmor_profile())) && apparmor(Path::new("/sys")),
-        selinux: labelled && selinux(&Proc::open()?.filesystems()?),
+        selinux: process.is_some_and(|p| given(p.selinux_label())) && has_selinux()?,
     })
+}
+
+fn given(text: &Option<String>) -> bool {
+    text.as_ref().is_some_and(|text| !text.is_empty())
+}
+
+fn has_selinux() -> Result<bool> {
+    Ok(selinux(&Proc::open()?.filesystems()?))
 }
 
 /// CLONE_NEW* bits of what is joined and is the runtime's own. Namespaces are compared only where something in them is

@@ -79,6 +79,17 @@ impl Signals {
         }
     }
 
+    /// An error if one has come that asks to end: for who waits for something else than the container's end.
+    pub fn refuse_to_wait(&self) -> Result<()> {
+        let asking = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT];
+        while let Some(info) = self.fd.read_signal().call(|| "read(signalfd)")? {
+            if asking.iter().any(|signal| Some(*signal as i32) == i32::try_from(info.ssi_signo).ok()) {
+                return Err(failure(Kind::System, format!("ended by signal {}", info.ssi_signo)));
+            }
+        }
+        Ok(())
+    }
+
     /// Passes what has come to the container, and answers what was for this process.
     fn forward(&self, to: BorrowedFd<'_>) -> Result<Own> {
         let mut own = Own::default();

@@ -9,6 +9,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::unistd::Pid;
 
 use super::receiver::Receiver;
 use crate::container::handshake::Link;
@@ -49,17 +50,18 @@ fn check(fd: OwnedFd) -> Result<OwnedFd> {
     }
 }
 
-/// Sends the one message of a connection, with the listener in its first part.
-pub(super) fn send(agent: &Listener, bundle: &Path, fd: &OwnedFd, state: State) -> Result<()> {
-    let message = message(agent, state)?;
+/// Sends the one message of a connection, with the listener in its first part: about the process of this pid, in a
+/// container of this state.
+pub(super) fn send(agent: &Listener, bundle: &Path, fd: &OwnedFd, (pid, state): (Pid, State)) -> Result<()> {
+    let message = message(agent, pid, state)?;
     Receiver::connect("linux.seccomp.listenerPath", &bundle.join(&agent.path))?.send(&message, fd.as_fd())
 }
 
-fn message(agent: &Listener, state: State) -> Result<Vec<u8>> {
+fn message(agent: &Listener, pid: Pid, state: State) -> Result<Vec<u8>> {
     let message = ContainerProcessStateBuilder::default()
         .version(OCI_VERSION)
         .fds(vec!["seccompFd".to_owned()])
-        .pid(state.pid().unwrap_or(0));
+        .pid(pid.as_raw());
     let message = match &agent.metadata {
         Some(metadata) => message.metadata(metadata.clone()),
         None => message,

@@ -4,6 +4,7 @@
 mod birth;
 mod cgroup;
 mod console;
+pub mod exec;
 pub mod facts;
 pub mod foreground;
 mod id_maps;
@@ -27,7 +28,7 @@ use crate::container::notify::Proxy;
 use crate::container::store::Entry;
 use crate::container::{rdt, seccomp_cache};
 use crate::error::{Doing, Kind, Result, kind_of};
-use crate::init::{Departure, Gate, Inherited, Sources};
+use crate::init::{Candidate, Departure, Filter, Gate, Inherited, Sources};
 use crate::plan::Plan;
 use crate::proc::Proc;
 use crate::spec::oci::LinuxNamespaceType;
@@ -106,20 +107,9 @@ pub fn launch(mut order: Order<'_>) -> Result<Launched> {
     };
     let (link, init_link) = Link::pair()?;
     let record = made.record.clone();
-    let inherited = Inherited {
-        plan: order.plan,
-        record: &record,
-        link: Some(init_link),
-        gate,
-        sources,
-        hook_output: &hook_output,
-        filter,
-        departure: departure(order.plan),
-        stub,
-        umask: 0,
-        preserved: order.listen_fds.saturating_add(order.preserve_fds),
-        listening: order.listen_fds,
-    };
+    let candidate = candidate(&order, filter.as_deref(), init_link, stub);
+    let inherited =
+        Inherited { plan: order.plan, record: &record, candidate, gate, sources, hook_output: &hook_output };
     let (pid, pidfd) = birth::clone_init(order.plan, cgroup.as_ref(), inherited)?;
     let born = birth::Unadopted::new(pidfd);
     cgroup.as_mut().map_or(Ok(()), |cgroup| cgroup.complete(&order.plan.cgroup, &proc, pid))?;
@@ -137,6 +127,7 @@ pub fn launch(mut order: Order<'_>) -> Result<Launched> {
         pid_file,
         pidfd_to,
         terminal: None,
+        filter: filter.as_deref(),
     };
     let served = host.serve(&mut made, &born);
     made.hooks_ran |= served.as_ref().is_err_and(|error| kind_of(error) == Kind::Hook);
@@ -144,6 +135,27 @@ pub fn launch(mut order: Order<'_>) -> Result<Launched> {
     let terminal = host.terminal;
     let notify = inbox.map(|inbox| inbox.of(pid));
     made.keep((pid, born), terminal, notify)
+}
+
+/// Who is to be the container's first process.
+fn candidate<'c>(order: &Order<'c>, filter: Option<&'c [u8]>, link: Link, stub: OwnedFd) -> Candidate<'c> {
+    let plan = order.plan;
+    let filter = plan.seccomp.as_ref().zip(filter).map(|(seccomp, program)| Filter {
+        program,
+        flags: seccomp.flags,
+        is_listened_to: seccomp.listener.is_some(),
+    });
+    Candidate {
+        process: plan.process.as_ref(),
+        filter,
+        in_user_namespace: plan.namespaces.has(LinuxNamespaceType::User),
+        link: Some(link),
+        departure: departure(plan),
+        stub,
+        umask: 0,
+        preserved: order.listen_fds.saturating_add(order.preserve_fds),
+        listening: order.listen_fds,
+    }
 }
 
 /// Late is a millisecond cheaper, and possible where nobody but the host sees init before it waits: it is alone

@@ -10,10 +10,12 @@ use crate::container::notify::{Inbox, Manager};
 use crate::container::rdt;
 use crate::container::store::{Entry, Store};
 use crate::error::{Doing, Result};
+use crate::plan::user::KEEP_GROUPS;
 use crate::plan::{Plan, RootSwitch};
 use crate::proc::Proc;
 use crate::spec::Bundle;
-use crate::spec::oci::LinuxNamespaceType;
+use crate::spec::for_exec::{FilterRecord, ForExec};
+use crate::spec::oci::{Linux, LinuxIdMapping, LinuxNamespaceType};
 use crate::spec::record::{CgroupRecord, FORM, LaterHooks, Record};
 
 /// A container to be made.
@@ -81,6 +83,40 @@ impl Order<'_> {
         }
     }
 
+    /// What is kept for processes that `exec` starts.
+    pub(super) fn for_exec(&self) -> ForExec {
+        let (spec, plan) = (&self.bundle.spec, self.plan);
+        let joined = plan.namespaces.join.iter().map(|join| join.kind);
+        let namespaces = joined.fold(plan.namespaces.new, |all, kind| all | kind);
+        let linux = spec.linux().as_ref();
+        let mappings = |of: fn(&Linux) -> &Option<Vec<LinuxIdMapping>>| {
+            linux
+                .filter(|_| plan.namespaces.id_maps.is_some())
+                .and_then(|linux| of(linux).clone())
+                .unwrap_or_default()
+        };
+        let mut process = spec.process().clone();
+        if let Some(process) = &mut process {
+            // Every command brings its own.
+            process.set_args(None);
+        }
+        ForExec {
+            chroot: plan.rootfs.switch == RootSwitch::Chroot,
+            uid_mappings: mappings(Linux::uid_mappings),
+            gid_mappings: mappings(Linux::gid_mappings),
+            keeps_groups: spec.annotations().as_ref().is_some_and(|all| all.contains_key(KEEP_GROUPS)),
+            keyring: plan.keyring.clone(),
+            memory_policy: linux.and_then(|linux| linux.memory_policy().clone()),
+            personality: linux.and_then(|linux| linux.personality().clone()),
+            seccomp: plan.seccomp.as_ref().map(|seccomp| FilterRecord {
+                flags: seccomp.flags,
+                listener_path: seccomp.listener.as_ref().map(|listener| listener.path.clone()),
+                listener_metadata: seccomp.listener.as_ref().and_then(|listener| listener.metadata.clone()),
+            }),
+            ..ForExec::of(process, namespaces)
+        }
+    }
+
     /// What the record says before anything exists.
     pub(super) fn record(
         &self,
@@ -110,10 +146,6 @@ impl Order<'_> {
             rdt,
             notify: self.plan.notify,
             shared_mounts: shared.then(|| self.plan.rootfs.path.clone()),
-            exec_cpu_affinity: spec
-                .process()
-                .as_ref()
-                .and_then(|process| process.exec_cpu_affinity().clone()),
             hooks: LaterHooks {
                 poststart: self.plan.hooks.poststart.clone(),
                 poststop: self.plan.hooks.poststop.clone(),

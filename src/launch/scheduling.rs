@@ -8,7 +8,7 @@ use crate::plan::scheduling::{IoPriority, Scheduler, Scheduling};
 use crate::sys::sched::{self, SchedAttr};
 use crate::sys::{Errno, SysError};
 
-/// Sets what is asked for; the process leads its process group.
+/// Sets what is asked for; the process is alone in its process group.
 pub(super) fn set(pid: Pid, wanted: &Scheduling) -> Result<()> {
     if let Some(scheduler) = &wanted.scheduler {
         set_scheduler(pid, scheduler).doing(|| "scheduler")?;

@@ -19,7 +19,7 @@ use crate::container::process::never_executed;
 use crate::container::rdt;
 use crate::container::store::{Entry, GATE};
 use crate::error::{Doing, Kind, Result, errno_of, failure};
-use crate::init::Own;
+use crate::init::{Own, set_oom_score};
 use crate::plan::{Authority, Plan};
 use crate::proc::Proc;
 use crate::spec::oci::ContainerState;
@@ -39,6 +39,7 @@ pub(super) struct Host<'a, 'o> {
     pub(super) pid_file: Option<PathBuf>,
     pub(super) pidfd_to: Option<Receiver>,
     pub(super) terminal: Option<OwnedFd>,
+    pub(super) filter: Option<&'a [u8]>,
 }
 
 impl Host<'_, '_> {
@@ -162,11 +163,13 @@ impl Host<'_, '_> {
         let agent = listener.ok_or_else(|| failure(Kind::System, "init offered a listener to nobody"))?;
         let fd = listener::take(init.pidfd()?, number, &self.link)?;
         let state = made.record.hook_state(ContainerState::Creating, Some(self.pid.as_raw()));
-        listener::send(agent, &made.record.bundle, &fd, state)
+        listener::send(agent, &made.record.bundle, &fd, (self.pid, state))
     }
 
     /// The container is there.
     fn record(&self, made: &mut Made<'_>) -> Result<()> {
+        let kept = self.order.for_exec().to_bytes(self.filter)?;
+        made.entry()?.keep_for_exec(&kept)?;
         let init = self.proc.process(self.pid)?.filter(|(_, now)| !now.ended);
         let start = init.ok_or_else(|| failure(Kind::System, "init has ended"))?.1.start;
         made.record.process = Some(ProcessId { pid: self.pid.as_raw(), start });
@@ -182,23 +185,13 @@ fn lost(status: Option<WaitStatus>) -> anyhow::Error {
 
 /// `who` is a process as /proc names it.
 pub(super) fn write_oom_score(proc: &Proc, plan: &Plan, who: &str) -> Result<()> {
-    let Some(score) = plan.process.as_ref().and_then(|process| process.oom_score_adj) else {
-        return Ok(());
-    };
-    proc.write(&format!("{who}/oom_score_adj"), score.to_string().as_bytes()).map_err(|error| match errno_of(
-        &error,
-    ) {
-        Some(Errno::EACCES) => {
-            let hint = "less than the caller's takes CAP_SYS_RESOURCE";
-            failure(Kind::System, format!("process.oomScoreAdj: {score}: {error:#}; {hint}"))
-        }
-        _ => error.context("process.oomScoreAdj"),
-    })
+    let score = plan.process.as_ref().and_then(|process| process.oom_score_adj);
+    score.map_or(Ok(()), |score| set_oom_score(proc, who, score))
 }
 
 /// Written beside and renamed: who waits for it reads a whole number. No newline, for callers parse the
 /// raw content.
-fn write_pid_file(path: &Path, pid: Pid) -> Result<()> {
+pub(super) fn write_pid_file(path: &Path, pid: Pid) -> Result<()> {
     replace_file(path, &pid.to_string()).doing(|| format!("pid file {path:?}"))
 }
 

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
+use super::exec::ExecArgs;
 use super::update::UpdateArgs;
 
 /// The heading of what every verb takes, so that its own options stand first in its --help.
@@ -131,6 +132,14 @@ pub(super) enum Command {
         #[arg(short, long)]
         force: bool,
     },
+    /// Start another process in a container
+    #[command(
+        args_override_self = true,
+        after_help = "Examples:
+  minidocker-oci exec --tty web sh
+  minidocker-oci exec --detach --process process.json --pid-file /run/job.pid web"
+    )]
+    Exec(ExecArgs),
     /// Change the limits of a container
     #[command(
         args_override_self = true,
@@ -320,6 +329,11 @@ mod tests {
             "r spec --rootless --bundle /b",
             "r features",
             "r start id",
+            "r exec --pid-file /p --process /f --detach --preserve-fds 1 --console-socket /s id",
+            "r --root /r --log /l --log-format json exec --process /f --console-socket /s --detach --pid-file /p id",
+            "r --log /l --log-format json exec --process /f --pid-file /p id",
+            "r --root=/r --root=/r --systemd-cgroup --systemd-cgroup exec -d --console-socket=/s --tty --pid-file=/p id a -b",
+            "r exec --process /f --pidfd-socket /s id",
             "r update --resources=/run/f id",
             "r --root /r --log /l --log-format json update --resources=- id",
             "r --root /r update --resources - id",
@@ -375,7 +389,9 @@ mod tests {
 
     #[test]
     fn a_verb_without_an_id_is_refused() {
-        for verb in ["create", "run", "start", "state", "kill", "delete", "pause", "resume", "ps", "update"] {
+        for verb in
+            ["create", "run", "start", "state", "kill", "delete", "pause", "resume", "ps", "update", "exec"]
+        {
             assert!(parse(&format!("r {verb}")).is_err(), "{verb}");
         }
     }

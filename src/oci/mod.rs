@@ -2,6 +2,7 @@
 //! expect to hear. runc's own flags and words are its base.
 
 mod cli;
+mod exec;
 mod update;
 
 use std::ffi::OsString;
@@ -33,7 +34,7 @@ pub fn command() -> clap::Command {
     Cli::command()
 }
 
-/// Runs one command. Any failure is exit code 1 and one line, on standard error and in the log.
+/// Runs one command. Any failure is exit code 1, of `exec` 255, and one line, on standard error and in the log.
 pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
     let cli = match Cli::try_parse_from(cli::normalised(args)) {
         Ok(cli) => cli,
@@ -43,7 +44,8 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             log::error(&format!("{error:#}"));
-            ExitCode::FAILURE
+            // As with runc: a program of `exec` may well end with 1.
+            if matches!(cli.command, Command::Exec(_)) { ExitCode::from(255) } else { ExitCode::FAILURE }
         }
     }
 }
@@ -89,6 +91,7 @@ fn kept_open(command: &Command) -> u32 {
     let preserved = match command {
         Command::Create(args) => args.preserve_fds,
         Command::Run(args) => args.create.preserve_fds,
+        Command::Exec(args) => args.preserve_fds,
         _ => 0,
     };
     preserved.saturating_add(listen_fds())
@@ -132,6 +135,9 @@ fn dispatch(cli: &Cli) -> Result<u8> {
         Command::Delete { id, force } => {
             let force = if *force { Force::Yes } else { Force::No };
             verbs::delete::delete(&runtime(cli)?, &parse(id)?, force)?;
+        }
+        Command::Exec(args) => {
+            return verbs::exec::exec(&runtime(cli)?, &args.execution(listen_fds())?, args.attendance());
         }
         Command::Update(args) => verbs::update::update(&runtime(cli)?, &parse(args.id())?, &args.asked()?)?,
         Command::Pause { id } => verbs::pause::pause(&runtime(cli)?, &parse(id)?)?,

@@ -1,5 +1,6 @@
 //! `process.capabilities`: config.md, "Linux Process"; capabilities(7).
 
+use crate::error::{Result, invalid};
 use crate::spec::oci::{Capabilities, Capability, Process};
 
 /// The five sets as masks, bit n is capability n.
@@ -25,6 +26,17 @@ impl CapabilitySets {
             permitted: mask(sets.permitted().as_ref()),
             inheritable: mask(sets.inheritable().as_ref()),
             ambient: mask(sets.ambient().as_ref()),
+        }
+    }
+
+    /// These and one more, which is neither inheritable nor ambient (CVE-2022-29162).
+    pub fn and(self, capability: u8) -> Self {
+        let more = 1 << capability;
+        Self {
+            bounding: self.bounding | more,
+            effective: self.effective | more,
+            permitted: self.permitted | more,
+            ..self
         }
     }
 
@@ -57,6 +69,14 @@ fn mask(set: Option<&Capabilities>) -> u64 {
     set.into_iter().flatten().filter_map(number).fold(0, |mask, n| mask | 1 << n)
 }
 
+/// The number of a capability by its name, in any case, with or without `CAP_`.
+pub fn named(name: &str) -> Result<u8> {
+    let upper = name.to_ascii_uppercase();
+    let full = if upper.starts_with("CAP_") { upper } else { format!("CAP_{upper}") };
+    let known = full.parse::<caps::Capability>().ok().map(|capability| capability.index());
+    known.ok_or_else(|| invalid(format!("{name:?} is not the name of a capability")))
+}
+
 /// The kernel's number of a capability, through the names that both crates share.
 fn number(capability: &Capability) -> Option<u8> {
     let name = capability.to_string();
@@ -78,6 +98,20 @@ mod tests {
         let sets = planned(r#","capabilities":{"bounding":["CAP_KILL"]}"#);
         assert_eq!(sets, CapabilitySets { bounding: 1 << 5, ..CapabilitySets::default() });
         assert_eq!(planned(""), CapabilitySets::default());
+    }
+
+    #[test]
+    fn one_more_is_not_inherited() {
+        assert_eq!(["CAP_KILL", "kill", "cap_kill"].map(|name| super::named(name).unwrap()), [5; 3]);
+        assert!(
+            ["", "CAP_", "CAP_TIME_TRAVEL", "5", "CAP_CAP_KILL"]
+                .iter()
+                .all(|name| super::named(name).is_err())
+        );
+        let before = planned(r#","capabilities":{"inheritable":["CAP_CHOWN"]}"#);
+        let expected =
+            CapabilitySets { bounding: 32, effective: 32, permitted: 32, inheritable: 1, ambient: 0 };
+        assert_eq!(before.and(5), expected);
     }
 
     #[test]

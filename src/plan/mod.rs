@@ -4,6 +4,7 @@
 pub mod annotations;
 pub mod capabilities;
 pub mod devices;
+pub mod exec;
 pub mod hooks;
 pub mod id_maps;
 pub mod intel_rdt;

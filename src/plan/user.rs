@@ -1,7 +1,10 @@
 //! `process.user`: config.md, "POSIX-platform User"; and what crun's annotation changes of it.
 
+use std::str::FromStr;
+
 use super::namespaces::Namespaces;
 use crate::error::{Result, invalid};
+use crate::spec::for_exec::ForExec;
 use crate::spec::oci::{Linux, LinuxIdMapping, LinuxNamespaceType, Spec, User};
 
 /// The supplementary groups of a process.
@@ -33,6 +36,12 @@ impl<'a> Ids<'a> {
             maps: namespaces.makes(LinuxNamespaceType::User).then_some(maps),
             keeps_groups: spec.annotations().as_ref().is_some_and(|all| all.contains_key(KEEP_GROUPS)),
         }
+    }
+
+    /// The same, by what is kept of it.
+    pub fn kept(kept: &'a ForExec) -> Self {
+        let maps = [kept.uid_mappings.as_slice(), kept.gid_mappings.as_slice()];
+        Self { maps: (!kept.uid_mappings.is_empty()).then_some(maps), keeps_groups: kept.keeps_groups }
     }
 
     /// Checks the user's own id and group.
@@ -77,6 +86,33 @@ impl<'a> Ids<'a> {
                 )))
             }
         }
+    }
+}
+
+/// A user as the command line of `exec` names one: `UID[:GID]`. A name is none: nobody but the image could say
+/// whose it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Numeric {
+    /// process.user.uid
+    pub uid: u32,
+    /// process.user.gid, if it is given.
+    pub gid: Option<u32>,
+}
+
+impl FromStr for Numeric {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        // What is taken is what would be written: no sign, no blank, no zero in front (CVE-2026-30892).
+        let number =
+            |text: &str| text.parse::<u32>().ok().filter(|id| *id != u32::MAX && id.to_string() == text);
+        let parsed = match text.split_once(':') {
+            None => number(text).map(|uid| Self { uid, gid: None }),
+            Some((uid, gid)) => number(uid).zip(number(gid)).map(|(uid, gid)| Self { uid, gid: Some(gid) }),
+        };
+        parsed.ok_or_else(|| {
+            invalid(format!("{text:?} is not of the form UID or UID:GID, numbers below 4294967295"))
+        })
     }
 }
 
@@ -150,6 +186,40 @@ mod tests {
         // What a namespace that is joined maps only the kernel knows.
         let joined = json!({ "linux": { "namespaces": [{ "type": "user", "path": "/proc/1/ns/user" }] } });
         assert!(planned(json!({ "uid": 4242, "gid": 4242 }), joined).is_ok());
+    }
+
+    #[test]
+    fn a_user_of_the_command_line_is_a_number_or_two_and_nothing_else() {
+        use super::Numeric;
+        for (text, uid, gid) in
+            [("0", 0, None), ("1", 1, None), ("1:2", 1, Some(2)), ("4294967294:0", u32::MAX - 1, Some(0))]
+        {
+            assert_eq!(text.parse::<Numeric>().unwrap(), Numeric { uid, gid });
+        }
+        for bad in [
+            "",
+            ":",
+            "1:",
+            ":1",
+            "-1",
+            "+1",
+            " 1",
+            "1 ",
+            "01",
+            "0x0",
+            "00",
+            "root",
+            "1:web",
+            "1:2:3",
+            "4294967295",
+            "4294967296",
+            "1:4294967295",
+            "18446744073709551616",
+            "1\n",
+            "\u{661}",
+        ] {
+            assert!(bad.parse::<Numeric>().is_err(), "{bad:?}");
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! container, the features document.
 
 pub mod features;
+pub mod for_exec;
 mod mend;
 mod pointer;
 pub mod record;
@@ -65,17 +66,28 @@ pub fn parse(content: &[u8]) -> Result<Spec> {
 
 /// Parses `linux.resources` on their own, as `update` gets them.
 pub fn parse_resources(content: &[u8]) -> Result<oci::LinuxResources> {
+    let spec = parse_part(content, ("linux.resources", r#""linux":{"resources":"#, "}"))?;
+    let resources = spec.linux().as_ref().and_then(|linux| linux.resources().clone());
+    Ok(resources.unwrap_or_default())
+}
+
+/// Parses `process` on its own, as `exec` gets it.
+pub fn parse_process(content: &[u8]) -> Result<oci::Process> {
+    let spec = parse_part(content, ("process", r#""process":"#, ""))?;
+    spec.process().clone().ok_or_else(|| invalid("there is no process in it"))
+}
+
+/// A configuration of nothing but one object.
+fn parse_part(content: &[u8], (name, before, after): (&str, &str, &str)) -> Result<Spec> {
     // Whole, so that it can't be more than one value of what it is put into.
     serde_json::from_slice::<serde::de::IgnoredAny>(content)
         .map_err(|error| invalid(format!("not valid JSON: {error}")))?;
     // The model would take a list of values, too.
     if content.trim_ascii_start().first() != Some(&b'{') {
-        return Err(invalid("it is not an object, as linux.resources is"));
+        return Err(invalid(format!("it is not an object, as {name} is")));
     }
-    let before = format!(r#"{{"ociVersion":"{OCI_VERSION}","linux":{{"resources":"#);
-    let spec = parse(&[before.as_bytes(), content, b"}}"].concat())?;
-    let resources = spec.linux().as_ref().and_then(|linux| linux.resources().clone());
-    Ok(resources.unwrap_or_default())
+    let before = format!(r#"{{"ociVersion":"{OCI_VERSION}",{before}"#);
+    parse(&[before.as_bytes(), content, after.as_bytes(), b"}"].concat())
 }
 
 /// What the parser passes over. It skips unknown properties however deep they are, and no configuration needs to be

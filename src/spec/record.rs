@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::OCI_VERSION;
-use super::oci::{ContainerState, ExecCPUAffinity, Hook, State, StateBuilder};
+use super::oci::{ContainerState, Hook, State, StateBuilder};
 use crate::proc::StartTime;
 
 /// The form of a record; one of another form is another version's, and is refused.
@@ -42,9 +42,6 @@ pub struct Record {
     /// The rootfs, where the container's mounts are in the runtime's own mount namespace and have to be
     /// taken away in the end.
     pub shared_mounts: Option<PathBuf>,
-    /// For processes that `exec` starts; checked.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub exec_cpu_affinity: Option<ExecCPUAffinity>,
     /// Whether its program has a socket for sd_notify(3).
     pub notify: bool,
     /// Hooks that run after `create`, on the host's side.

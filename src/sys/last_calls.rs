@@ -6,7 +6,8 @@
 //! prepared in memory, and a loop of some fifteen instructions, which stands in the sealed memfd that
 //! becomes the process's executable file, makes the calls one by one. The first of them unmap the
 //! program. There is no copy, no code of the host is mapped any more, and a filter that is loaded on the
-//! way need allow nothing but the calls after it.
+//! way need allow nothing but the calls after it. The same loop clones: what `exec` puts into a container's pid
+//! namespace is born when nothing of the host is left in its memory.
 //!
 //! Where the loop can't be used (another architecture, or hooks that need the whole program), the same
 //! list is worked off by ordinary code.
@@ -18,14 +19,14 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 
-use super::{Call as _, SysError, caps, check, exe, seccomp};
+use super::{Call as _, SysError, caps, check, exe, process, seccomp};
 
 /// The calls, in their order, and the memory that their arguments point to.
 #[derive(Debug, Default)]
 pub struct LastCalls {
     calls: Vec<Call>,
-    /// How many of them come before the wait.
-    before_wait: usize,
+    /// How many of them come before the pause.
+    before_pause: usize,
     memory: Vec<Box<dyn Any>>,
 }
 
@@ -54,9 +55,9 @@ impl LastCalls {
         self.memory.push(Box::new(value));
     }
 
-    /// What has been said so far is done before the wait, what follows after it.
-    pub fn then_wait(&mut self) {
-        self.before_wait = self.calls.len();
+    /// What has been said so far is done before the [`Pause`], what follows after it.
+    pub fn then_pause(&mut self) {
+        self.before_pause = self.calls.len();
     }
 
     /// write(2) of a message.
@@ -83,6 +84,16 @@ impl LastCalls {
         if let Some(close) = self.calls.last_mut() {
             close.least = WHATEVER;
         }
+    }
+
+    /// setsid(2).
+    pub fn begin_session(&mut self) {
+        self.push(libc::SYS_setsid, [], "setsid");
+    }
+
+    /// TIOCSCTTY: standard input becomes the controlling terminal of this session.
+    pub fn control_terminal(&mut self) {
+        self.push(libc::SYS_ioctl, [0, libc::TIOCSCTTY, 0], "terminal: ioctl(TIOCSCTTY)");
     }
 
     /// prlimit(2) of this process.
@@ -137,9 +148,9 @@ impl LastCalls {
         self.keep((argv, envp));
     }
 
-    /// Makes the calls that come before the wait, from ordinary code.
+    /// Makes the calls that come before the pause, from ordinary code.
     pub fn begin(&mut self) -> Result<(), SysError> {
-        self.calls.drain(..std::mem::take(&mut self.before_wait)).try_for_each(|call| call.make())
+        self.calls.drain(..std::mem::take(&mut self.before_pause)).try_for_each(|call| call.make())
     }
 
     /// Makes the calls from ordinary code. Returns on failure only.
@@ -180,6 +191,8 @@ struct Step {
     least: i64,
     /// The steps to go on with after a failure; 0 to ignore it.
     on_failure: u64,
+    /// The steps to go on with after a result of 0; 0 for the next one.
+    on_zero: u64,
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -214,7 +227,15 @@ std::arch::global_asm!(
     "mov r12, rcx",
     "jmp 2b",
     "4:",
-    "add r12, 80",
+    "test rax, rax",
+    "jnz 6f",
+    "mov rcx, [r12 + 80]",
+    "test rcx, rcx",
+    "jz 6f",
+    "mov r12, rcx",
+    "jmp 2b",
+    "6:",
+    "add r12, 88",
     "jmp 2b",
     "5:",
     "ud2",
@@ -242,28 +263,50 @@ pub(super) fn code() -> &'static [u8] {
     &[]
 }
 
-/// Where the waiting is done, and whom an error is told.
+/// What is done between the two parts of the list.
+#[derive(Debug)]
+pub enum Pause {
+    /// Nothing.
+    None,
+    /// By a listening socket: the link is closed, a connection awaited that takes its place, and a message on it.
+    Gate(OwnedFd),
+    /// A sibling is cloned, which goes on with the list. This process says who that is, by [`BIRTH_MARK`], and ends.
+    Birth,
+}
+
+impl Pause {
+    fn gate(&self) -> Option<&OwnedFd> {
+        match self {
+            Self::Gate(gate) => Some(gate),
+            Self::None | Self::Birth => None,
+        }
+    }
+}
+
+/// Who goes on after that, and whom an error is told.
 #[derive(Debug)]
 pub struct Waiting {
     /// To whoever waits for this process.
     pub link: OwnedFd,
-    /// A listening socket: the link is closed, a connection awaited that takes its place, and a message on
-    /// it. `None` if there is no wait.
-    pub gate: Option<OwnedFd>,
-    /// Descriptors below this stay open; of the others only these two do.
+    /// What it does in between.
+    pub pause: Pause,
+    /// Descriptors below this stay open; of the others only link and gate do.
     pub first: u32,
 }
 
 /// What stands before an error that the loop tells: no message of JSON begins with it. Behind it the
 /// negative errno, native endian, and what the caller of [`LastCalls::finish_detached`] has encoded.
 pub const FAILURE_MARK: [u8; 8] = [0; 8];
+/// What stands before the pid of a sibling that the loop has cloned: native endian, 8 bytes, as the caller's pid
+/// namespace has it. Its pidfd comes along.
+pub const BIRTH_MARK: [u8; 8] = [1; 8];
 
 impl Waiting {
     /// The number that the next new descriptor gets once the loop has closed the others.
-    pub fn next_number(link: BorrowedFd<'_>, gate: Option<BorrowedFd<'_>>, first: u32) -> u32 {
+    pub fn next_number(link: BorrowedFd<'_>, pause: &Pause, first: u32) -> u32 {
         let kept = |n: u32| {
-            u64::from(n) == number_of(&link)
-                || gate.as_ref().is_some_and(|gate| u64::from(n) == number_of(gate))
+            let n = u64::from(n);
+            n == number_of(&link) || pause.gate().map(number_of) == Some(n)
         };
         let is_taken = |n: &u32| if *n < first { super::fs::is_open(*n) } else { kept(*n) };
         (0..u32::MAX).find(|n| !is_taken(n)).unwrap_or(u32::MAX)
@@ -289,13 +332,15 @@ impl LastCalls {
         }
         steps.add(libc::SYS_prctl, leaving.prctl, &encode(what))?;
         steps.close_but(waiting, &encode("close_range"))?;
-        let (before, after) = self.calls.split_at(self.before_wait);
+        let (before, after) = self.calls.split_at(self.before_pause);
         for call in before {
             steps.add(call.number, call.args, &encode(&call.what))?;
             steps.expect(call.least);
         }
-        if let Some(gate) = &waiting.gate {
-            steps.wait(number_of(gate), &encode("waiting for start"))?;
+        match &waiting.pause {
+            Pause::None => {}
+            Pause::Gate(gate) => steps.wait(number_of(gate), &encode("waiting for start"))?,
+            Pause::Birth => steps.clone_sibling(&encode("clone3(CLONE_PARENT)"))?,
         }
         for call in after {
             steps.add(call.number, call.args, &encode(&call.what))?;
@@ -337,7 +382,7 @@ impl Steps {
     /// One more than there is ever need for: the last one stays what ends the loop.
     const MOST: usize = 48;
     /// Where the loop ends the process, should even exit_group be forbidden: no step comes after the last.
-    const END: Step = Step { number: u64::MAX, args: [0; 6], result: 0, least: 0, on_failure: 0 };
+    const END: Step = Step { number: u64::MAX, args: [0; 6], result: 0, least: 0, on_failure: 0, on_zero: 0 };
 
     fn new(link: u64) -> Self {
         Self { list: Box::new([Self::END; Self::MOST]), count: 0, link }
@@ -366,14 +411,27 @@ impl Steps {
             Self::END,
         ]));
         let on_failure = after.as_ptr() as u64;
-        *self.next()? = Step { number: number.unsigned_abs(), args, result, least: 0, on_failure };
+        *self.next()? = Step { number: number.unsigned_abs(), args, result, on_failure, ..Self::END };
+        Ok(())
+    }
+
+    /// Clones, tells of it and ends; for the sibling the result is 0, and the list goes on behind that.
+    fn clone_sibling(&mut self, message: &[u8]) -> Result<(), SysError> {
+        self.add(libc::SYS_clone3, [0; 6], message)?;
+        let clone = self.count - 1;
+        let birth = Announcement::leaked(self.list[clone].result);
+        self.list[clone].args[..2].copy_from_slice(&birth.clone);
+        let [link, flags] = [self.link, libc::MSG_NOSIGNAL.unsigned_abs().into()];
+        self.add(libc::SYS_sendmsg, [link, birth.message, flags, 0, 0, 0], message)?;
+        self.add(libc::SYS_exit_group, [0; 6], message)?;
+        self.list[clone].on_zero = std::ptr::from_ref(&self.list[self.count]) as u64;
         Ok(())
     }
 
     /// Closes what this process has of the host but the link and the gate: it may wait for long.
     fn close_but(&mut self, waiting: &Waiting, message: &[u8]) -> Result<(), SysError> {
         let mut kept = vec![number_of(&waiting.link)];
-        kept.extend(waiting.gate.as_ref().map(number_of));
+        kept.extend(waiting.pause.gate().map(number_of));
         kept.sort_unstable();
         let mut first = u64::from(waiting.first);
         for fd in kept {
@@ -413,5 +471,53 @@ impl Steps {
 
     fn leak(self) -> *const Step {
         Box::leak(self.list).as_ptr()
+    }
+}
+
+/// A clone and a message with the pidfd of what it has made, which the kernel writes where the message has it.
+#[repr(C)]
+struct Announcement {
+    clone: process::CloneArgs,
+    parts: [libc::iovec; 2],
+    rights: Rights,
+    header: libc::msghdr,
+}
+
+/// cmsg(3), SCM_RIGHTS with one descriptor.
+#[repr(C)]
+struct Rights {
+    header: libc::cmsghdr,
+    fd: libc::c_int,
+    padding: libc::c_int,
+}
+
+/// The first arguments of clone3(2), and the second one of sendmsg(2).
+struct Announced {
+    clone: [u64; 2],
+    message: u64,
+}
+
+impl Announcement {
+    /// `pid` is where the pid will be.
+    fn leaked(pid: u64) -> Announced {
+        // SAFETY: all zero is a valid msghdr: no name, no parts, no control message.
+        let header: libc::msghdr = unsafe { std::mem::zeroed() };
+        let part = |base: u64| libc::iovec { iov_base: base as *mut libc::c_void, iov_len: 8 };
+        let length = std::mem::offset_of!(Rights, padding);
+        let cmsg =
+            libc::cmsghdr { cmsg_len: length, cmsg_level: libc::SOL_SOCKET, cmsg_type: libc::SCM_RIGHTS };
+        let it: &'static mut Self = Box::leak(Box::new(Self {
+            clone: process::CloneArgs::default(),
+            parts: [part(Box::leak(Box::new(BIRTH_MARK)).as_ptr() as u64), part(pid)],
+            rights: Rights { header: cmsg, fd: -1, padding: 0 },
+            header,
+        }));
+        it.clone = process::CloneArgs::of(process::SIBLING, &raw mut it.rights.fd);
+        it.header.msg_iov = it.parts.as_mut_ptr();
+        it.header.msg_iovlen = it.parts.len();
+        it.header.msg_control = (&raw mut it.rights).cast();
+        it.header.msg_controllen = size_of::<Rights>();
+        let size = size_of::<process::CloneArgs>() as u64;
+        Announced { clone: [(&raw const it.clone) as u64, size], message: (&raw const it.header) as u64 }
     }
 }

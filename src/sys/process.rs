@@ -13,7 +13,7 @@ use super::{Call, SysError, check, retry_eintr};
 /// clone3(2), struct clone_args.
 #[derive(Debug, Default)]
 #[repr(C)]
-struct CloneArgs {
+pub(super) struct CloneArgs {
     flags: u64,
     pidfd: u64,
     child_tid: u64,
@@ -25,6 +25,15 @@ struct CloneArgs {
     set_tid: u64,
     set_tid_size: u64,
     cgroup: u64,
+}
+
+impl CloneArgs {
+    /// With a pidfd, which the kernel writes there.
+    pub(super) fn of(flags: u64, pidfd: *mut RawFd) -> Self {
+        // With CLONE_PARENT the kernel takes the exit signal of the caller and wants none here.
+        let exit_signal = if flags & SIBLING == 0 { libc::SIGCHLD as u64 } else { 0 };
+        Self { flags: flags | libc::CLONE_PIDFD as u64, pidfd: pidfd as u64, exit_signal, ..Self::default() }
+    }
 }
 
 /// Which side of the clone this is.
@@ -47,14 +56,7 @@ pub const SIBLING: u64 = libc::CLONE_PARENT as u64;
 pub fn clone3(namespaces: u64, cgroup: Option<BorrowedFd<'_>>) -> Result<Side, SysError> {
     const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
     let mut pidfd: RawFd = -1;
-    // With CLONE_PARENT the kernel takes the exit signal of the caller and wants none here.
-    let exit_signal = if namespaces & SIBLING == 0 { libc::SIGCHLD as u64 } else { 0 };
-    let mut args = CloneArgs {
-        flags: namespaces | libc::CLONE_PIDFD as u64,
-        pidfd: std::ptr::from_mut(&mut pidfd) as u64,
-        exit_signal,
-        ..CloneArgs::default()
-    };
+    let mut args = CloneArgs::of(namespaces, &raw mut pidfd);
     if let Some(fd) = cgroup {
         args.flags |= CLONE_INTO_CGROUP;
         args.cgroup = fd.as_raw_fd().unsigned_abs().into();
@@ -315,6 +317,13 @@ pub fn set_domain_name(name: &str) -> Result<(), SysError> {
     // SAFETY: the pointer and the length describe `name`, which outlives the call.
     let rc = unsafe { libc::setdomainname(name.as_ptr().cast(), name.len()) };
     Errno::result(rc).map(drop).call(|| format!("setdomainname({name:?})"))
+}
+
+/// setns(2) into several namespaces of a process at once, since Linux 5.8: `kinds` are CLONE_NEW* bits.
+pub fn join_namespaces(pidfd: BorrowedFd<'_>, kinds: u64) -> Result<(), SysError> {
+    // SAFETY: two integers, no pointer.
+    let rc = unsafe { libc::syscall(libc::SYS_setns, pidfd.as_raw_fd(), kinds) };
+    check(rc).map(drop).call(|| format!("setns(pidfd, {kinds:#x})"))
 }
 
 /// ioctl_nsfs(2), NS_GET_NSTYPE: the CLONE_NEW* bit of a namespace's descriptor.

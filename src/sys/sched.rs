@@ -1,4 +1,5 @@
-//! What a process competes with and by: sched_setattr(2), ioprio_set(2), set_mempolicy(2), personality(2).
+//! What a process competes with and by: sched_setattr(2), ioprio_set(2), sched_setaffinity(2),
+//! set_mempolicy(2), personality(2).
 
 use std::ffi::{c_int, c_ulong};
 
@@ -45,13 +46,35 @@ pub fn set_scheduler(pid: Pid, attr: SchedAttr, name: &str) -> Result<(), SysErr
     check(rc).map(drop).call(|| format!("sched_setattr({name})"))
 }
 
-/// ioprio_set(2), IOPRIO_WHO_PGRP: of all processes of the process group.
-pub fn set_io_priority(group: Pid, class: u16, level: u16) -> Result<(), SysError> {
-    const WHO_PGRP: c_int = 2;
+/// ioprio_set(2), IOPRIO_WHO_PROCESS; what the process starts inherits it.
+pub fn set_io_priority(pid: Pid, class: u16, level: u16) -> Result<(), SysError> {
+    const WHO_PROCESS: c_int = 1;
     let value = c_int::from(class) << 13 | c_int::from(level);
     // SAFETY: three integers, no pointer.
-    let rc = unsafe { libc::syscall(libc::SYS_ioprio_set, WHO_PGRP, group.as_raw(), value) };
+    let rc = unsafe { libc::syscall(libc::SYS_ioprio_set, WHO_PROCESS, pid.as_raw(), value) };
     check(rc).map(drop).call(|| format!("ioprio_set(class {class}, level {level})"))
+}
+
+/// sched_setaffinity(2); pid 0 is this process. Bit n of word m is processor 64 * m + n.
+pub fn set_affinity(pid: Pid, mask: &[u64]) -> Result<(), SysError> {
+    // SAFETY: `mask` has as many bytes as the kernel is told, and outlives the call.
+    let rc =
+        unsafe { libc::syscall(libc::SYS_sched_setaffinity, pid.as_raw(), size_of_val(mask), mask.as_ptr()) };
+    check(rc).map(drop).call(|| format!("sched_setaffinity({mask:x?})"))
+}
+
+/// sched_getaffinity(2) of this process, in the same form.
+pub fn affinity() -> Result<Vec<u64>, SysError> {
+    /// As far as any kernel counts (CONFIG_NR_CPUS).
+    const WORDS: usize = 128;
+    let mut mask = vec![0u64; WORDS];
+    let size = size_of_val(mask.as_slice());
+    // SAFETY: the kernel writes at most `size` bytes to `mask`, which has them.
+    let rc = unsafe { libc::syscall(libc::SYS_sched_getaffinity, 0, size, mask.as_mut_ptr()) };
+    // The call answers how many bytes it has written.
+    let written = check(rc).call(|| "sched_getaffinity()")?;
+    mask.truncate(usize::try_from(written).unwrap_or(0) / size_of::<u64>());
+    Ok(mask)
 }
 
 /// set_mempolicy(2) of this thread: the mode with its flags, and bit n of word m for node 64 * m + n.

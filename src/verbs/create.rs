@@ -1,6 +1,6 @@
 //! `create ID`: runtime.md, "Create"; lifecycle steps 1 to 5.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::Runtime;
 use crate::container::id::ContainerId;
@@ -9,7 +9,6 @@ use crate::error::{Result, invalid};
 use crate::launch::{self, Launched, Order, Start, Terminal, facts};
 use crate::plan::{self, Plan, Wishes};
 use crate::spec::{self, Bundle};
-use crate::sys::exe;
 
 /// What `create` and `run` are asked for.
 #[derive(Clone, Debug)]
@@ -54,15 +53,12 @@ pub(super) fn make(
     start: Start,
     foreground: Foreground,
 ) -> Result<Launched> {
-    if !exe::can_detach() && !exe::is_sealed() {
-        // This kernel does not let init leave the program's file: so all of this runs from a copy.
-        let never = exe::restart_sealed()?;
-        match never {}
-    }
+    super::be_able_to_leave()?;
     let bundle = spec::load(&creation.bundle, creation.config.as_deref())?;
     let facts = facts::of(&bundle.spec)?;
     let plan = plan::compile(&bundle, creation.id.as_str(), facts, creation.wishes)?;
-    let terminal = terminal(&plan, creation, foreground)?;
+    let wanted = plan.process.as_ref().is_some_and(|process| process.terminal.is_some());
+    let terminal = terminal(wanted, creation.console_socket.as_deref(), foreground)?;
     order(runtime, creation, &bundle, &plan, (start, terminal))
 }
 
@@ -91,9 +87,12 @@ fn order(
 }
 
 /// A terminal needs somebody who serves it, and who waits for one must get it.
-fn terminal(plan: &Plan, creation: &Creation, foreground: Foreground) -> Result<Terminal> {
-    let wanted = plan.process.as_ref().is_some_and(|process| process.terminal.is_some());
-    match (wanted, &creation.console_socket, foreground) {
+pub(super) fn terminal(
+    wanted: bool,
+    console_socket: Option<&Path>,
+    foreground: Foreground,
+) -> Result<Terminal> {
+    match (wanted, console_socket, foreground) {
         (true, Some(path), Foreground::No) => Ok(Terminal::Send(std::path::absolute(path)?)),
         (true, None, Foreground::Yes) => Ok(Terminal::Keep),
         (true, None, Foreground::No) => Err(invalid(

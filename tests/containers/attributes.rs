@@ -189,8 +189,9 @@ fn the_affinity_for_exec_is_checked_kept_and_not_inits() {
         config["process"]["execCPUAffinity"] = json!({ "initial": "0", "final": "0-1,1500" });
     });
     let created = case.created(&b);
-    let record: Value = serde_json::from_str(&read(case.state.join(&b.id).join("record.json"))).unwrap();
-    assert_eq!(record["exec_cpu_affinity"], json!({ "initial": "0", "final": "0-1,1500" }));
+    let kept = read(case.state.join(&b.id).join("exec"));
+    let kept: Value = serde_json::from_str(kept.lines().next().unwrap()).unwrap();
+    assert_eq!(kept["process"]["execCPUAffinity"], json!({ "initial": "0", "final": "0-1,1500" }));
     let init = read(format!("/proc/{}/status", case.pid(&b.id)));
     assert_eq!(allowed(init), allowed(read("/proc/self/status")), "{created}");
     case.delete(&b.id);

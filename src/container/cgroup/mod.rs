@@ -178,7 +178,28 @@ impl Tree {
     }
 }
 
+impl Tree {
+    /// The cgroup below that of a record in which the process of this pid is; `None` if it is elsewhere.
+    pub fn open_of(&self, record: &CgroupRecord, proc: &Proc, pid: Pid) -> Result<Option<Cgroup>> {
+        let path = proc.cgroup_of(pid)?;
+        match path.starts_with(&record.path) {
+            true => self.open(&CgroupRecord { path, made: 0, ..record.clone() }),
+            false => Ok(None),
+        }
+    }
+}
+
 impl Cgroup {
+    /// One below it, which has to be there.
+    pub fn below(&self, path: &Path) -> Result<Self> {
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
+        let at = self.at.join(path);
+        let dir = fs::openat2(&self.dir, path, flags, 0, Lookup::Strict);
+        let dir = dir.call(|| format!("openat2({at:?})"))?;
+        let record = CgroupRecord { path: self.record.path.join(path), made: 0, ..self.record.clone() };
+        Ok(Self { dir, record, at, placeholder: None })
+    }
+
     /// Its descriptor, for CLONE_INTO_CGROUP.
     pub fn dir(&self) -> BorrowedFd<'_> {
         self.dir.as_fd()
