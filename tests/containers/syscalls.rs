@@ -41,6 +41,23 @@ fn count(case: &Case, verb: &[&str]) -> usize {
     read(&log).lines().filter(is_call).count()
 }
 
+#[test]
+fn exec_keeps_to_its_budget() {
+    let case = case!();
+    need!(installed("strace"), "strace is not installed");
+    let b = podman_default(&case);
+    let mut config = b.config();
+    config["process"]["args"] = json!(["/bin/sleep", "1000"]);
+    b.save(&config);
+    case.started(&b);
+    let exec = count(&case, &["exec", &b.id, "/bin/true"]);
+    println!("exec {exec}");
+    case.delete(&b.id);
+    nothing_is_left(&case, "by strace");
+    assert!(exec <= EXEC, "exec takes {exec} system calls, its budget is {EXEC}");
+    assert!(exec * 10 >= EXEC * 7, "exec takes {exec} system calls only: lower its budget from {EXEC}");
+}
+
 /// Measures twice what the first time has to prepare, such as the cache.
 fn measured(case: &Case) -> [usize; 3] {
     let b = podman_default(case);
@@ -74,3 +91,4 @@ fn create_start_and_delete_keep_to_their_budgets() {
 const CREATE: usize = 482;
 const START: usize = 103;
 const DELETE: usize = 97;
+const EXEC: usize = 275;
