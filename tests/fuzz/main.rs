@@ -120,6 +120,16 @@ fn a_cgroup_path_stays_below_the_tree() {
 }
 
 #[test]
+fn a_process_of_exec_becomes_a_plan_or_an_error() {
+    survives("exec-process");
+}
+
+#[test]
+fn a_user_of_exec_is_the_number_that_is_written() {
+    survives("exec-user");
+}
+
+#[test]
 fn a_record_is_read_or_refused() {
     survives("record");
 }

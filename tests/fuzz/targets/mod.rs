@@ -2,6 +2,8 @@
 
 mod cgroup_path;
 mod config;
+mod exec_process;
+mod exec_user;
 mod id;
 mod mount_options;
 mod record;
@@ -36,6 +38,8 @@ pub(crate) const ALL: &[Target] = &[
     Target { name: "id", input: Input::Bytes, entry: id::entry },
     Target { name: "user", input: Input::Bytes, entry: user::entry },
     Target { name: "cgroup-path", input: Input::Bytes, entry: cgroup_path::entry },
+    Target { name: "exec-process", input: Input::Json, entry: exec_process::entry },
+    Target { name: "exec-user", input: Input::Bytes, entry: exec_user::entry },
     Target { name: "record", input: Input::Json, entry: record::entry },
     Target { name: "seccomp", input: Input::Json, entry: seccomp::entry },
 ];
