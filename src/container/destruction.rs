@@ -30,11 +30,8 @@ pub fn destroy(store: &Store, entry: Entry, record: &Record) -> Result<()> {
     if this_boot {
         kill(alive.as_ref(), record)?;
         if let Some(unit) = &record.cgroup.unit {
-            // There is nobody in it any more, and what is nobody's is in nobody's way.
-            let stopped = match record.cgroup.is_ours() {
-                true => systemd::stop(unit),
-                false => Tree::find().and_then(|tree| systemd::stop_if_empty(&tree, unit)),
-            };
+            // There is nobody in it any more, unless it is the next one of its name.
+            let stopped = Tree::find().and_then(|tree| systemd::stop_if_empty(&tree, unit));
             best_effort("stop the unit", stopped);
         }
     }

@@ -26,6 +26,8 @@ pub struct Connection {
     /// What was not an answer, in the order in which it came.
     signals: VecDeque<Message>,
     serial: u32,
+    /// What the bus calls this connection.
+    name: String,
     deadline: Instant,
 }
 
@@ -61,11 +63,21 @@ impl Connection {
     /// Connects to the first place of the address where somebody listens.
     pub fn open(address: &OsStr, deadline: Instant) -> Result<Self> {
         let socket = connect(&places(address)?, deadline)?;
-        let mut connection =
-            Self { socket, inbox: Vec::new(), signals: VecDeque::new(), serial: 0, deadline };
+        let (inbox, signals, name) = (Vec::new(), VecDeque::new(), String::new());
+        let mut connection = Self { socket, inbox, signals, serial: 0, name, deadline };
         connection.authenticate().doing(|| "authentication")?;
-        connection.call(BUS, &[])?;
+        let hello = connection.call(BUS, &[])?;
+        hello.body.first().and_then(Value::text).unwrap_or_default().clone_into(&mut connection.name);
         Ok(connection)
+    }
+
+    /// This process's pid, as who is on the bus counts: another one in another pid namespace, and 0 for who sees none of it.
+    pub fn own_pid(&mut self) -> Result<u32> {
+        let method = Method { name: "GetConnectionUnixProcessID", ..BUS };
+        match self.call(method, &[Value::str(&self.name)])?.body.as_slice() {
+            [Value::U32(pid)] => Ok(*pid),
+            _ => Err(failure(Kind::System, "the bus has answered without a pid")),
+        }
     }
 
     /// EXTERNAL: the bus asks the kernel who this is. No id is told: in a user namespace it would not be the bus's.
@@ -98,7 +110,7 @@ impl Connection {
     }
 
     /// Calls a method and waits for its answer, which is a [`Refusal`] at the root of the error if it is no.
-    pub fn call(&mut self, method: Method<'_>, arguments: &[Value]) -> Result<Vec<Value>> {
+    pub fn call(&mut self, method: Method<'_>, arguments: &[Value]) -> Result<Message> {
         let what = || format!("{}()", method.name);
         self.serial += 1;
         let serial = self.serial;
@@ -106,7 +118,7 @@ impl Connection {
         loop {
             let message = self.next("answer").doing(what)?;
             match (message.kind, message.reply_to) {
-                (Type::Return, Some(to)) if to == serial => return Ok(message.body),
+                (Type::Return, Some(to)) if to == serial => return Ok(message),
                 (Type::Error, Some(to)) if to == serial => return Err(refusal(message)).doing(what),
                 (Type::Signal, _) => self.signals.push_back(message),
                 // Of a call that nobody waits for any more, or of a later version.
@@ -122,7 +134,8 @@ impl Connection {
     }
 
     /// Waits for a signal that is somebody's answer; `what` it is, for the error. Those that came while something else
-    /// was waited for are looked at first, the others are passed over.
+    /// was waited for are looked at first, the others are passed over. What was not subscribed to can be among them, for
+    /// everybody on a bus can send signals to one client: whose it is, `answer` has to ask.
     pub fn wait_for<T>(&mut self, what: &str, mut answer: impl FnMut(&Message) -> Option<T>) -> Result<T> {
         while let Some(message) = self.signals.pop_front() {
             if let Some(found) = answer(&message) {

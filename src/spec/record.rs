@@ -73,6 +73,10 @@ pub struct CgroupRecord {
     pub made: usize,
     /// It was there before, and nobody in it: what is in it now is the container's all the same.
     pub taken: bool,
+    /// Its number, which no other one of this boot has: after its end there may be somebody else's at its path.
+    /// Not known before it is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub number: Option<u64>,
     /// The unit that it is the cgroup of, if systemd makes it. Until something of it is made it may be another's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unit: Option<UnitRecord>,

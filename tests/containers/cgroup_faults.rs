@@ -58,6 +58,29 @@ fn a_container_whose_cgroup_has_vanished_can_still_be_asked_and_deleted() {
 }
 
 #[test]
+fn a_container_whose_cgroup_has_vanished_does_not_take_the_next_one_at_its_place_with_it() {
+    let case = case!();
+    let b = case.script("sleep 100", |_| {});
+    case.started(&b);
+    case.call(["kill", &b.id, "KILL"]).finish().ok();
+    case.until(&b.id, "stopped");
+    eventually("nobody is in it", || std::fs::remove_dir(&b.cgroup).is_ok());
+    let next = b.successor(&case);
+    case.started(&next);
+    for verb in ["ps", "kill", "delete"] {
+        let line = match verb {
+            "ps" => vec!["ps", "--format=json", &b.id],
+            "kill" => vec!["kill", "--all", &b.id, "KILL"],
+            _ => vec!["delete", "--force", &b.id],
+        };
+        let done = case.call(line).finish().ok();
+        assert!(verb != "ps" || ["[]", "null"].contains(&done.stdout().trim()), "{done}");
+        assert_eq!(case.status(&next.id), "running", "after {verb}");
+    }
+    case.delete(&next.id);
+}
+
+#[test]
 fn a_signal_to_all_reaches_those_that_are_made_meanwhile() {
     let case = case!();
     // Each of these is replaced by a child of its own all the time: what is in a list of pids has ended when it is used.

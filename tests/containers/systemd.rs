@@ -122,6 +122,30 @@ fn what_systemd_refuses_is_told_and_leaves_nothing() {
     }
 }
 
+/// Every user can send a signal to every client of the system's bus.
+#[test]
+fn nobody_but_systemd_says_how_its_job_has_ended() {
+    let case = case!();
+    let bus = Bus::begin(&case, "bus", Fault::Forged("failed"));
+    let (b, _) = scoped(&case);
+    create(&case, &b, bus.address()).finish().ok();
+    case.call(["delete", "-f", &b.id]).env("DBUS_SYSTEM_BUS_ADDRESS", bus.address()).finish().ok();
+    nothing_is_left(&case, "by delete");
+}
+
+/// A pid that systemd takes for a stranger's would have the stranger in the scope, and killed with it.
+#[test]
+fn a_bus_in_another_pid_namespace_is_not_asked_for_a_scope() {
+    let case = case!();
+    let bus = Bus::begin(&case, "bus", Fault::OtherPids);
+    let (b, _) = scoped(&case);
+    create(&case, &b, bus.address()).finish().fails(&["in another pid namespace than the bus"]);
+    for verb in ["StartTransientUnit", "StopUnit"] {
+        assert_eq!(bus.told(verb), [], "{verb}");
+    }
+    nothing_is_left(&case, "by a bus in another pid namespace");
+}
+
 #[test]
 fn a_scope_that_is_there_is_in_the_way_unless_nobody_is_in_it() {
     let case = case!();
@@ -142,6 +166,41 @@ fn a_scope_that_is_there_is_in_the_way_unless_nobody_is_in_it() {
     assert_eq!(bus.told("StopUnit").len(), 1);
     assert!(!is_there(&cgroup));
     nothing_is_left(&case, "by a scope that was there");
+}
+
+/// systemd removes the scope of a container that has ended, and its name is free.
+#[test]
+fn a_container_that_has_ended_does_not_take_the_next_one_in_its_scope_with_it() {
+    let case = case!();
+    let bus = Bus::begin(&case, "bus", Fault::None);
+    let (b, scope) = scoped(&case);
+    create(&case, &b, bus.address()).finish().ok();
+    case.call(["kill", &b.id, "KILL"]).finish().ok();
+    case.until(&b.id, "stopped");
+    let cgroup = case.cgroup().join(&scope);
+    eventually("nobody is in it", || std::fs::remove_dir(&cgroup).is_ok());
+    let next = b.successor(&case);
+    create(&case, &next, bus.address()).finish().ok();
+    let delete =
+        |id: &str| case.call(["delete", "-f", id]).env("DBUS_SYSTEM_BUS_ADDRESS", bus.address()).finish();
+    delete(&b.id).ok();
+    assert_eq!(bus.told("StopUnit"), []);
+    assert_eq!(case.status(&next.id), "created");
+    delete(&next.id).ok();
+    nothing_is_left(&case, "by delete");
+}
+
+#[test]
+fn a_scope_that_has_failed_is_in_nobodys_way() {
+    let case = case!();
+    let exists = Fault::Refuses("StartTransientUnit", "org.freedesktop.systemd1.UnitExists");
+    let bus = Bus::begin(&case, "bus", exists);
+    let (b, scope) = scoped(&case);
+    // It has no cgroup any more.
+    create(&case, &b, bus.address()).finish().fails(&["there is a unit of this name", &scope]);
+    for verb in ["StopUnit", "ResetFailedUnit"] {
+        assert_eq!(bus.told(verb).len(), 1, "{verb}");
+    }
 }
 
 #[test]

@@ -26,6 +26,11 @@ pub(super) struct Now {
 impl Now {
     /// One that has vanished has nothing in it.
     const GONE: Self = Self { populated: false, frozen: false };
+
+    /// What a cgroup says now.
+    pub(super) fn of(cgroup: &Cgroup) -> Result<Self> {
+        Events::of(cgroup)?.map_or(Ok(Self::GONE), |events| events.now())
+    }
 }
 
 /// How waiting has ended.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use nix::unistd::Pid;
 
-use super::events::{Events, Waited};
+use super::events::{Events, Now, Waited};
 use super::{Cgroup, Tree, stuck};
 use crate::error::{Doing, Kind, Result, best_effort, errno_of, failure, unsupported};
 use crate::spec::record::CgroupRecord;
@@ -115,12 +115,12 @@ impl Cgroup {
 
     /// An error if nothing in it runs, whether it has been frozen itself or from above.
     pub fn refuse_frozen(&self) -> Result<()> {
-        match Events::of(self)?.map(|events| events.now()).transpose()? {
-            Some(now) if now.frozen => Err(self.frozen_by()?.map_or_else(
+        match Now::of(self)?.frozen {
+            true => Err(self.frozen_by()?.map_or_else(
                 || unsupported("frozen, by a cgroup that can't be seen from here"),
                 |file| frozen_by(&file),
             )),
-            _ => Ok(()),
+            false => Ok(()),
         }
         .doing(|| format!("cgroup {:?}", self.at))
     }

@@ -32,7 +32,7 @@ use crate::proc::{self, Proc};
 use crate::spec::record::CgroupRecord;
 use crate::sys::fs::{self, Lookup, OFlag};
 use crate::sys::{Call, Errno, SysError};
-use events::{Events, Now};
+use events::Now;
 pub use freezer::Frozen;
 use placeholder::Placeholder;
 pub use signals::survivors;
@@ -90,7 +90,7 @@ impl Tree {
 
     /// The record of a container that stays in its caller's cgroup.
     pub fn none_made(path: PathBuf) -> CgroupRecord {
-        CgroupRecord { path, made: 0, taken: false, unit: None }
+        CgroupRecord { path, made: 0, taken: false, number: None, unit: None }
     }
 
     /// What will have been made once this cgroup is there: for the record that precedes it.
@@ -108,7 +108,7 @@ impl Tree {
         // The part that is this program's own goes with whoever leaves it last.
         let all = path.components().count();
         let made = if made > 0 && path.starts_with(HOME) { all } else { made };
-        Ok(CgroupRecord { path: path.to_owned(), made, taken: false, unit: None })
+        Ok(CgroupRecord { made, ..Self::none_made(path.to_owned()) })
     }
 
     /// Makes the cgroup and applies its limits, before any process is in it. What it has made it removes
@@ -121,11 +121,14 @@ impl Tree {
         })?;
         let made = if existed { 0 } else { intended.made.max(1) };
         let record = CgroupRecord { made, taken: existed, ..intended };
-        let dir = self.open_dir(&record.path).call(|| "openat2()").doing(what);
-        if dir.is_err() {
+        let opened = self.open_dir(&record.path).call(|| "openat2()");
+        let opened = opened.and_then(|dir| Ok((number_of(&dir)?, dir))).doing(what);
+        if opened.is_err() {
             crate::error::best_effort("remove the cgroup again", self.remove_empty(&record));
         }
-        let cgroup = Cgroup { dir: dir?, at: self.shown(&record.path), record, placeholder: None };
+        let (number, dir) = opened?;
+        let record = CgroupRecord { number: Some(number), ..record };
+        let cgroup = Cgroup { dir, at: self.shown(&record.path), record, placeholder: None };
         let applied = cgroup.check_fit().and_then(|()| limits::apply(self, &cgroup, plan)).doing(what);
         if applied.is_err() {
             crate::error::best_effort("remove the cgroup again", cgroup.remove(self));
@@ -165,28 +168,36 @@ impl Tree {
         Ok(())
     }
 
-    /// The cgroup of a record; `None` if it is gone.
+    /// The cgroup of a record; `None` if it is gone, even if there is another one in its place.
     pub fn open(&self, record: &CgroupRecord) -> Result<Option<Cgroup>> {
         match self.open_dir(&record.path) {
             Err(Errno::ENOENT | Errno::ENODEV) => Ok(None),
             opened => {
                 let at = self.shown(&record.path);
                 let dir = opened.call(|| format!("openat2({at:?})"))?;
+                if let Some(number) = record.number {
+                    if number_of(&dir)? != number {
+                        return Ok(None);
+                    }
+                }
                 Ok(Some(Cgroup { dir, record: record.clone(), at, placeholder: None }))
             }
         }
     }
-}
 
-impl Tree {
     /// The cgroup below that of a record in which the process of this pid is; `None` if it is elsewhere.
     pub fn open_of(&self, record: &CgroupRecord, proc: &Proc, pid: Pid) -> Result<Option<Cgroup>> {
         let path = proc.cgroup_of(pid)?;
         match path.starts_with(&record.path) {
-            true => self.open(&CgroupRecord { path, made: 0, ..record.clone() }),
+            true => self.open(&CgroupRecord { path, made: 0, number: None, ..record.clone() }),
             false => Ok(None),
         }
     }
+}
+
+/// By which the kernel knows a cgroup: bpf_get_current_cgroup_id() in bpf-helpers(7) returns it. It is not used again.
+fn number_of(dir: &OwnedFd) -> Result<u64, SysError> {
+    Ok(fs::stat(dir)?.st_ino)
 }
 
 impl Cgroup {
@@ -196,7 +207,8 @@ impl Cgroup {
         let at = self.at.join(path);
         let dir = fs::openat2(&self.dir, path, flags, 0, Lookup::Strict);
         let dir = dir.call(|| format!("openat2({at:?})"))?;
-        let record = CgroupRecord { path: self.record.path.join(path), made: 0, ..self.record.clone() };
+        let path = self.record.path.join(path);
+        let record = CgroupRecord { path, made: 0, number: None, ..self.record.clone() };
         Ok(Self { dir, record, at, placeholder: None })
     }
 
@@ -228,18 +240,11 @@ impl Cgroup {
     /// config-linux.md, "Cgroups": one that is in use is refused; and one that is frozen, itself or from above, in which
     /// init would never begin.
     fn check_fit(&self) -> Result<()> {
-        match Events::of(self)?.map(|events| events.now()).transpose()? {
-            Some(Now { populated: true, .. }) => {
-                Err(failure(Kind::Invalid, "container's cgroup is not empty"))
-            }
-            Some(Now { frozen: true, .. }) => self.refuse_frozen().doing(|| "container's cgroup is frozen"),
+        match Now::of(self)? {
+            Now { populated: true, .. } => Err(failure(Kind::Invalid, "container's cgroup is not empty")),
+            Now { frozen: true, .. } => self.refuse_frozen().doing(|| "container's cgroup is frozen"),
             _ => Ok(()),
         }
-    }
-
-    /// Whether there is a process in it or below it.
-    fn is_populated(&self) -> Result<bool> {
-        Ok(self.read("cgroup.events")?.lines().any(|line| line == "populated 1"))
     }
 
     fn file(&self, name: &str, flags: OFlag) -> nix::Result<OwnedFd> {

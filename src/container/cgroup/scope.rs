@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use super::placeholder::Placeholder;
-use super::{Cgroup, Tree, limits, systemd};
+use super::{Cgroup, Tree, limits, number_of, systemd};
 use crate::error::{Doing, Kind, Result, best_effort, failure};
 use crate::plan::resources::CgroupPlan;
 use crate::plan::resources::systemd::{Scope, limit_of};
@@ -44,11 +44,12 @@ impl Tree {
             );
             return Err(failure(Kind::Unsupported, text));
         }
-        let record = CgroupRecord { path, made: 1, taken: false, unit: Some(unit.clone()) };
+        let record = CgroupRecord { made: 1, unit: Some(unit.clone()), ..Self::none_made(path) };
         let what = || format!("cgroup {:?}", self.shown(&record.path));
         let cgroup = self.open(&record)?;
         let cgroup = cgroup.ok_or_else(|| failure(Kind::System, "it has vanished")).doing(what)?;
-        Ok(Cgroup { placeholder: Some(placeholder), ..cgroup })
+        let record = CgroupRecord { number: Some(number_of(&cgroup.dir)?), ..record };
+        Ok(Cgroup { placeholder: Some(placeholder), record, ..cgroup })
     }
 
     /// The record that precedes a scope: where it is, is not known yet, nor whether it will be the container's.

@@ -4,15 +4,16 @@
 //! It is the bus that is spoken to and not /run/systemd/private, which is said to be systemctl's alone (systemd(1)).
 
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::sys::stat::stat;
 use nix::unistd::{Pid, geteuid};
 
 use super::Tree;
+use super::events::Now;
 use crate::dbus::{Connection, Message, Method, Value, refusal_of};
-use crate::error::{Doing, Kind, Result, best_effort, errno_of, failure};
+use crate::error::{Doing, Kind, Result, best_effort, errno_of, failure, unsupported};
 use crate::plan::resources::systemd::{ANNOTATION, Limit, Property, Scope, properties};
 use crate::spec::record::{Manager, UnitRecord};
 use crate::sys::Errno;
@@ -31,14 +32,13 @@ pub(super) fn start(tree: &Tree, scope: &Scope, unit: &UnitRecord, pid: Pid) -> 
 }
 
 /// Ends a scope and forgets that it has failed, if it has; one that is gone is fine.
-pub fn stop(unit: &UnitRecord) -> Result<()> {
+pub(super) fn stop(unit: &UnitRecord) -> Result<()> {
     let stopped = Systemd::connect(unit.manager).and_then(|mut systemd| systemd.stop(&unit.name));
     stopped.doing(|| format!("scope {}", unit.name))
 }
 
-/// The same for one that may be another container's: only if nobody is in it. Whose it was has been killed then while
-/// he made it, or somebody's last process has ended in the moment in which systemd had begun to watch it and could
-/// not see that any more.
+/// The same for one that may be another container's: only if nobody is in it. Whose it was has been killed, or his last
+/// process has ended in the moment in which systemd had begun to watch it and could not see that any more.
 pub fn stop_if_empty(tree: &Tree, unit: &UnitRecord) -> Result<()> {
     let stopped =
         Systemd::connect(unit.manager).and_then(|mut systemd| systemd.stop_if_empty(tree, &unit.name));
@@ -47,11 +47,8 @@ pub fn stop_if_empty(tree: &Tree, unit: &UnitRecord) -> Result<()> {
 
 /// Moves a process into the scope, from wherever it is.
 pub fn attach(unit: &UnitRecord, pid: Pid) -> Result<()> {
-    let pids = Value::Array("u".to_owned(), vec![Value::U32(pid.as_raw().unsigned_abs())]);
-    let arguments = [Value::str(&unit.name), Value::str(""), pids];
-    let attached = Systemd::connect(unit.manager)
-        .and_then(|mut systemd| systemd.call("AttachProcessesToUnit", &arguments));
-    attached.map(drop).doing(|| format!("scope {}", unit.name))
+    let attached = Systemd::connect(unit.manager).and_then(|mut systemd| systemd.attach(&unit.name, pid));
+    attached.doing(|| format!("scope {}", unit.name))
 }
 
 /// Has systemd know of limits that are written to the scope's cgroup, until it ends: else it would write its own
@@ -127,7 +124,7 @@ impl Systemd {
             .doing(|| format!("{what} {}", Path::new(&address).display()))
     }
 
-    fn call(&mut self, name: &str, arguments: &[Value]) -> Result<Vec<Value>> {
+    fn call(&mut self, name: &str, arguments: &[Value]) -> Result<Message> {
         self.0.call(Method { name, ..MANAGER }, arguments)
     }
 
@@ -141,8 +138,7 @@ impl Systemd {
         if !properties.iter().any(|(name, _)| name == "Slice") {
             properties.push(("Slice".to_owned(), Value::str(slice)));
         }
-        let pids = vec![Value::U32(pid.as_raw().unsigned_abs())];
-        properties.push(("PIDs".to_owned(), Value::Array("u".to_owned(), pids)));
+        properties.push(("PIDs".to_owned(), self.pids(pid)?));
         let none = Value::Array("(sa(sv))".to_owned(), Vec::new());
         // "fail": a job of another's for a unit of this name is not replaced.
         let arguments = [Value::str(&scope.name), Value::str("fail"), list(&properties), none];
@@ -166,21 +162,44 @@ impl Systemd {
         }
     }
 
+    fn attach(&mut self, name: &str, pid: Pid) -> Result<()> {
+        let arguments = [Value::str(name), Value::str(""), self.pids(pid)?];
+        self.call("AttachProcessesToUnit", &arguments).map(drop)
+    }
+
+    /// A process, unless systemd counts otherwise: else it would be a stranger that is moved into the scope, and killed
+    /// with it.
+    fn pids(&mut self, one: Pid) -> Result<Value> {
+        let number = |pid: Pid| pid.as_raw().unsigned_abs();
+        match self.0.own_pid()? == number(Pid::this()) {
+            true => Ok(Value::Array("u".to_owned(), vec![Value::U32(number(one))])),
+            false => Err(unsupported(
+                "this command is in another pid namespace than the bus, and systemd would take other processes for \
+                 the container's: use the cgroupfs driver (without --systemd-cgroup)",
+            )),
+        }
+    }
+
     fn stop_if_empty(&mut self, tree: &Tree, name: &str) -> Result<()> {
         let unit = match self.call("GetUnit", &[Value::str(name)]) {
             Err(error) if is(&error, "NoSuchUnit") => return Ok(()),
             unit => unit?,
         };
-        let path = unit.first().and_then(Value::text);
+        let path = unit.body.first().and_then(Value::text);
         let path = path.ok_or_else(|| failure(Kind::System, "systemd has answered without a unit"))?;
         let get = Method { path, interface: "org.freedesktop.DBus.Properties", name: "Get", ..MANAGER };
         let wanted = ["org.freedesktop.systemd1.Scope", "ControlGroup"].map(Value::str);
-        let cgroup = match self.0.call(get, &wanted)?.first() {
+        let cgroup: PathBuf = match self.0.call(get, &wanted)?.body.first() {
             Some(Value::Variant(value)) => value.text().unwrap_or_default().trim_start_matches('/').into(),
             _ => return Err(failure(Kind::System, "systemd has answered without a cgroup")),
         };
-        match tree.open(&Tree::none_made(cgroup))? {
-            Some(cgroup) if cgroup.is_populated()? => Ok(()),
+        // One that has failed has none any more, and no path is the root's.
+        let cgroup = match cgroup.as_os_str().is_empty() {
+            true => None,
+            false => tree.open(&Tree::none_made(cgroup))?,
+        };
+        match cgroup.map(|cgroup| Now::of(&cgroup)).transpose()? {
+            Some(Now { populated: true, .. }) => Ok(()),
             _ => self.stop(name),
         }
     }
@@ -225,13 +244,15 @@ impl Systemd {
         ))
     }
 
-    /// JobRemoved(u id, o job, s unit, s result).
-    fn result_of(&mut self, answer: &[Value]) -> Result<String> {
-        let job = answer.first().and_then(Value::text);
+    /// JobRemoved(u id, o job, s unit, s result), from whom the job is.
+    fn result_of(&mut self, answer: &Message) -> Result<String> {
+        let job = answer.body.first().and_then(Value::text);
         let job = job.ok_or_else(|| failure(Kind::System, "systemd has answered without a job"))?.to_owned();
         let result = |signal: &Message| match signal.body.as_slice() {
             [_, of, _, result]
-                if signal.member.as_deref() == Some("JobRemoved") && of.text() == Some(&job) =>
+                if signal.member.as_deref() == Some("JobRemoved")
+                    && signal.sender == answer.sender
+                    && of.text() == Some(&job) =>
             {
                 result.text().map(str::to_owned)
             }

@@ -77,6 +77,15 @@ impl Bundle {
         bundle
     }
 
+    /// The same bundle, for a container of another id in the same cgroup.
+    pub(crate) fn successor(&self, case: &Case) -> Self {
+        let next = self.as_id(case, &format!("{}-next", self.id));
+        let mut config = next.config();
+        config["linux"]["cgroupsPath"] = self.config()["linux"]["cgroupsPath"].clone();
+        next.save(&config);
+        Self { cgroup: self.cgroup.clone(), ..next }
+    }
+
     /// The root file system becomes another user's, as a container in a user namespace wants it.
     pub(crate) fn chown(&self, id: u32) {
         let root = self.rootfs("");

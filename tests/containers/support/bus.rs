@@ -7,8 +7,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use minidocker_oci::dbus::{Message, Method, Type, Value};
+use nix::sys::socket::getsockopt;
+use nix::sys::socket::sockopt::PeerCredentials;
 
-use super::{Case, read};
+use super::{Case, is_there, read};
 
 /// What goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +28,10 @@ pub(crate) enum Fault {
     Refuses(&'static str, &'static str),
     /// Its job ends so.
     Ends(&'static str),
+    /// Somebody else on the bus says that its job has ended so, which is not true.
+    Forged(&'static str),
+    /// Who calls is in another pid namespace.
+    OtherPids,
 }
 
 /// A bus; its thread ends with the test program.
@@ -144,6 +150,17 @@ impl Server {
                 drop(std::fs::remove_dir(self.scopes.join(&unit)));
                 self.job(call, &unit)
             }
+            "Hello" => {
+                self.reply(call, &[Value::str(":1.5")]);
+                Some(())
+            }
+            "GetConnectionUnixProcessID" => {
+                let pid = getsockopt(&self.stream, PeerCredentials).unwrap().pid();
+                let pid = if self.fault == Fault::OtherPids { pid + 1 } else { pid };
+                let named = unit == ":1.5";
+                self.reply(call, &[Value::U32(if named { pid.unsigned_abs() } else { 0 })]);
+                Some(())
+            }
             "GetUnit" => {
                 self.reply(call, &[Value::Path(format!("/unit/{}", unit.replace(['-', '.'], "_")))]);
                 self.asked = unit;
@@ -151,8 +168,9 @@ impl Server {
             }
             "Get" => {
                 let path = self.scopes.join(&self.asked);
-                let path = path.strip_prefix(super::cgroup_root().unwrap()).unwrap();
-                self.reply(call, &[Value::variant(Value::str(format!("/{}", path.display())))]);
+                let inside = path.strip_prefix(super::cgroup_root().unwrap()).unwrap();
+                let shown = if is_there(&path) { format!("/{}", inside.display()) } else { String::new() };
+                self.reply(call, &[Value::variant(Value::str(shown))]);
                 Some(())
             }
             _ => {
@@ -188,22 +206,26 @@ impl Server {
             _ => "done",
         };
         // Another job's comes first.
-        for (path, result) in
-            [("/org/freedesktop/systemd1/job/6", "canceled"), ("/org/freedesktop/systemd1/job/7", result)]
-        {
-            let of = Value::Path(path.into());
-            let body = [Value::U32(7), of, Value::str(unit), Value::str(result)];
-            let mut signal = Message::call(SYSTEMD, 100, &body);
-            (signal.kind, signal.destination) = (Type::Signal, None);
-            self.send(&signal);
+        self.removed(SYSTEMD.destination, "/org/freedesktop/systemd1/job/6", unit, "canceled");
+        if let Fault::Forged(result) = self.fault {
+            self.removed(":1.666", "/org/freedesktop/systemd1/job/7", unit, result);
         }
+        self.removed(SYSTEMD.destination, "/org/freedesktop/systemd1/job/7", unit, result);
         self.reply(call, &[job]);
         Some(())
+    }
+
+    fn removed(&mut self, sender: &str, job: &str, unit: &str, result: &str) {
+        let body = [Value::U32(7), Value::Path(job.into()), Value::str(unit), Value::str(result)];
+        let mut signal = Message::call(SYSTEMD, 100, &body);
+        (signal.kind, signal.sender, signal.destination) = (Type::Signal, Some(sender.to_owned()), None);
+        self.send(&signal);
     }
 
     fn reply(&mut self, call: &Message, body: &[Value]) {
         let mut reply = Message::call(SYSTEMD, 101, body);
         (reply.kind, reply.reply_to) = (Type::Return, Some(call.serial));
+        reply.sender = Some(SYSTEMD.destination.to_owned());
         (reply.path, reply.interface, reply.member) = (None, None, None);
         self.send(&reply);
     }
