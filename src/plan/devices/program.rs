@@ -60,14 +60,22 @@ pub fn program(rules: &[LinuxDeviceCgroup]) -> Result<Rules> {
     let rule = |(index, rule)| parse(rule).doing(|| format!("linux.resources.devices[{index}]"));
     let mut parsed = rules.iter().enumerate().map(rule).collect::<Result<Vec<_>>>()?;
     parsed.extend(always_allowed());
-    match reduce(parsed).as_slice() {
+    let reduced = reduce(parsed).ok_or_else(too_many).doing(|| "linux.resources.devices")?;
+    match reduced.as_slice() {
         [] => Ok(Rules::AllowAll),
         rules => assemble(rules).map(Rules::Program).doing(|| "linux.resources.devices"),
     }
 }
 
-/// Fewer rules that answer the same.
-fn reduce(rules: Vec<Rule>) -> Vec<Rule> {
+/// More than the kernel's verifier gets through: it goes through what each one leaves of all before it.
+const MOST: usize = 4096;
+
+fn too_many() -> anyhow::Error {
+    invalid("they are too many for one program")
+}
+
+/// Fewer rules that answer the same; `None` if they are more than any program has, which is not waited for.
+fn reduce(rules: Vec<Rule>) -> Option<Vec<Rule>> {
     let mut reduced: Vec<Rule> = Vec::new();
     // From the last one: what a later rule says of all that this one speaks of has made it void.
     for mut rule in rules.into_iter().rev() {
@@ -83,13 +91,16 @@ fn reduce(rules: Vec<Rule>) -> Vec<Rule> {
         rule.access = access;
         reduced.extend(neighbours.into_iter().filter(|later| !rule.covers(later)));
         reduced.push(rule);
+        if reduced.len() > MOST {
+            return None;
+        }
     }
     // What no rule speaks of is allowed.
     while reduced.last().is_some_and(|first| first.allow) {
         reduced.pop();
     }
     reduced.reverse();
-    reduced
+    Some(reduced)
 }
 
 /// What `linux.devices` names is not among it: whether that can be opened is for the configuration's rules to say.
@@ -213,7 +224,7 @@ fn sorted(rules: &[Rule]) -> Vec<Rule> {
 /// Has the jump that is there go to `target`, which is behind it.
 fn land(program: &mut [u64], at: usize, target: usize) -> Result<()> {
     let offset = i16::try_from(target - at - 1);
-    let offset = offset.ok().ok_or_else(|| invalid("they are too many for one program"))?;
+    let offset = offset.ok().ok_or_else(too_many)?;
     program[at] |= u64::from(offset.unsigned_abs()) << 16;
     Ok(())
 }
@@ -264,6 +275,20 @@ mod tests {
         assert_eq!(program(denied_first).unwrap(), Rules::AllowAll);
         let read_and_rest = r#"[{"allow":false,"type":"c","access":"r"},{"allow":true,"access":"r"}]"#;
         assert_eq!(program(read_and_rest).unwrap(), Rules::AllowAll);
+    }
+
+    /// As many as a configuration of 16 MiB has.
+    #[test]
+    fn rules_without_end_are_refused() {
+        let rule = |minor: u32| Rule {
+            allow: minor % 2 == 0,
+            kind: Some(2),
+            major: Some(300),
+            minor: Some(minor),
+            access: ALL,
+        };
+        assert_eq!(reduce((0..300_000).map(rule).collect()), None);
+        assert_eq!(reduce((0..500).map(rule).collect()).map(|rules| rules.len()), Some(499));
     }
 
     #[test]
@@ -325,7 +350,7 @@ mod tests {
         ];
         for count in 0..=rules.len() {
             let program = assemble(&rules[..count]).unwrap();
-            let reduced = assemble(&reduce(rules[..count].to_vec())).unwrap();
+            let reduced = assemble(&reduce(rules[..count].to_vec()).unwrap()).unwrap();
             for kind in [1, 2] {
                 for (major, minor) in [(1, 3), (1, 4), (8, 0), (8, 1), (5, 5)] {
                     for access in 1..=7 {
@@ -357,7 +382,7 @@ mod tests {
             .flat_map(|(a, b)| all.iter().step_by(3).map(move |c| (*a, *b, *c)))
         {
             let rules = [a, b, c];
-            let program = assemble(&reduce(rules.to_vec())).unwrap();
+            let program = assemble(&reduce(rules.to_vec()).unwrap()).unwrap();
             for (kind, major, minor) in devices {
                 for access in [1, 2, 4, 6, 7] {
                     let expected = plain(&rules, kind, major, minor, access);
