@@ -101,6 +101,18 @@ fn files_that_every_cgroup_has_can_be_written() {
     case.delete(&b.id);
 }
 
+/// config-linux.md, "Unified": a controller that is not there is an error, whatever the value.
+#[test]
+fn a_controller_that_is_named_has_to_be_there_even_for_no_limit() {
+    let case = case!();
+    let limited = |resources: Value| case.script("true", |config| config["linux"]["resources"] = resources);
+    let named = limited(json!({ "unified": { "nosuch.max": "max" } }));
+    case.create(&named).fails(&["linux.resources.unified", "controller nosuch is not in the cgroup2 tree"]);
+    let unlimited = limited(json!({ "pids": { "limit": -1 }, "memory": { "limit": -1 } }));
+    case.created(&unlimited);
+    case.delete(&unlimited.id);
+}
+
 #[test]
 fn huge_pages_are_limited_in_use_and_in_reservations() {
     let case = case!();

@@ -67,8 +67,6 @@ pub(super) fn write(cgroup: &Cgroup, limit: &Write) -> Result<()> {
     };
     match (cgroup.write(&limit.file, &limit.value), &limit.absence) {
         (Err(error), absence) if error.errno == Errno::ENOENT => match absence {
-            // Where there is no controller there is no limit, either.
-            _ if limit.is_no_limit() => Ok(()),
             Absence::Fine => Ok(()),
             Absence::Error => missing(error, &limit.file),
             Absence::Instead { file, value } => match cgroup.write(file, value) {

@@ -112,7 +112,7 @@ const MOST_AT_BIRTH: u32 = 3;
 pub enum Absence {
     /// What was asked for can't be done.
     Error,
-    /// Another file does it alone.
+    /// Another file does it alone, or there is no limit, as was asked for, where there is no controller.
     Fine,
     /// Another file of the same controller does it.
     Instead {
@@ -124,9 +124,10 @@ pub enum Absence {
 }
 
 impl Write {
-    /// Whether it says that there shall be none.
+    /// Whether it says that there shall be none. A file that `unified` names has to be there all the same:
+    /// config-linux.md, "Unified".
     pub fn is_no_limit(&self) -> bool {
-        self.value == "max"
+        self.value == NO_LIMIT && self.absence == Absence::Fine
     }
 
     /// Whether init has to be in the cgroup before: a limit of processes that has no room for it, its helper and who
@@ -224,13 +225,18 @@ fn check_network(network: &LinuxNetwork) -> Result<()> {
     }
 }
 
+/// The value of the files that limit something.
+const NO_LIMIT: &str = "max";
+
 fn write(property: &'static str, file: &str, value: impl Into<String>) -> Write {
     let controller = file.split('.').next().filter(|name| *name != "cgroup").map(str::to_owned);
-    Write { property, controller, file: file.to_owned(), value: value.into(), absence: Absence::Error }
+    let value = value.into();
+    let absence = if value == NO_LIMIT { Absence::Fine } else { Absence::Error };
+    Write { property, controller, file: file.to_owned(), value, absence }
 }
 
 fn limit(value: i64) -> String {
-    if value < 0 { "max".to_owned() } else { value.to_string() }
+    if value < 0 { NO_LIMIT.to_owned() } else { value.to_string() }
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{Write, write};
+use super::{Absence, Write, write};
 use crate::error::{Result, invalid};
 
 /// Files of the cgroup, by their own names. The kernel takes one line at a time.
@@ -35,14 +35,14 @@ fn one(file: &str, value: &str) -> Result<Write> {
         _ if value.contains('\0') => {
             Err(invalid(format!("linux.resources.unified: the value of {file} has a NUL byte")))
         }
-        _ => Ok(write("unified", file, value)),
+        _ => Ok(Write { absence: Absence::Error, ..write("unified", file, value) }),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::tests::writes;
-    use super::one;
+    use super::{Absence, one};
 
     #[test]
     fn it_is_one_file_of_the_cgroup_and_one_string() {
@@ -50,6 +50,14 @@ mod tests {
         assert!(
             writes(r#"{"unified":{"pids.max":"1\u0000"}}"#).unwrap_err().contains("pids.max has a NUL byte")
         );
+    }
+
+    #[test]
+    fn a_file_that_is_named_has_to_be_there_whatever_its_value() {
+        for value in ["1", "max"] {
+            let written = one("memory.max", value).unwrap();
+            assert_eq!((written.absence.clone(), written.is_no_limit()), (Absence::Error, false));
+        }
     }
 
     #[test]
