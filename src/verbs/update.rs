@@ -22,7 +22,7 @@ pub struct Asked {
 /// Changes all that is asked for, or nothing. What can be found wrong is found before anything is written; where the
 /// kernel refuses a value all the same, those before it are put back.
 pub fn update(runtime: &Runtime, id: &ContainerId, asked: &Asked) -> Result<()> {
-    let entry = runtime.store.lock(id)?;
+    let entry = runtime.lock(id)?;
     let record = entry.record()?;
     let current = Current::of(record.as_ref(), entry.has_gate()?)?;
     // runc's words.

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::path::Path;
 
+use nix::fcntl::{Flock, FlockArg};
 use serde_json::{Value, json};
 
 use crate::support::{Bundle, Case, Done, case, cgroup_root, is_there, need, read};
@@ -185,6 +186,19 @@ fn a_created_and_a_frozen_container_can_be_updated_and_a_stopped_one_can_not() {
     update_json(&case, &b.id, depth).fails(&["container not running"]);
     case.delete(&b.id);
     update_json(&case, &b.id, depth).fails(&["container does not exist"]);
+}
+
+/// As a `start` whose hook hangs.
+#[test]
+fn another_command_that_does_not_end_is_not_waited_for_for_ever() {
+    let case = case!();
+    let b = sleeping(&case, json!({}));
+    case.created(&b);
+    let at_work = Flock::lock(File::open(case.state.join(&b.id)).unwrap(), FlockArg::LockExclusive).unwrap();
+    let update = case.call_through(&["timeout", "20"], ["update", "--pids-limit", "5", &b.id]).finish();
+    update.fails(&["another command is at work on it"]);
+    drop(at_work);
+    case.delete(&b.id);
 }
 
 #[test]
