@@ -1,7 +1,8 @@
 //! A cgroup that systemd makes. As any other it is there and limited before init is born in it: until then a
 //! placeholder is.
 
-use std::path::PathBuf;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 
 use super::placeholder::Placeholder;
 use super::{Cgroup, Tree, limits, number_of, systemd};
@@ -36,7 +37,7 @@ impl Tree {
     /// Where it is the kernel knows: an ordinary user's manager has only a part of the tree.
     fn enter_scope(&self, unit: &UnitRecord, placeholder: Placeholder, proc: &Proc) -> Result<Cgroup> {
         let path = proc.cgroup_of(placeholder.pid)?;
-        if path.file_name().is_none_or(|name| name != unit.name.as_str()) {
+        if !is_of(&unit.name, &path) {
             let text = format!(
                 "scope {}: its process is in {path:?} of the cgroup2 tree: this systemd does not use cgroup v2 \
                  (boot with systemd.unified_cgroup_hierarchy=1)",
@@ -59,10 +60,35 @@ impl Tree {
     }
 }
 
+/// Whether a unit's cgroup is there. What would be confused with a file of a cgroup has a `_` before it:
+/// <https://systemd.io/CGROUP_DELEGATION>.
+fn is_of(unit: &str, path: &Path) -> bool {
+    let name = path.file_name().and_then(OsStr::to_str);
+    name.is_some_and(|name| name == unit || name.strip_prefix('_') == Some(unit))
+}
+
 impl Cgroup {
     /// The limits that had to wait until init was there.
     pub(super) fn tell_systemd_late(&self, plan: &CgroupPlan) -> Result<()> {
         let Some(unit) = &self.record.unit else { return Ok(()) };
         systemd::update(unit, plan.writes.iter().filter(|write| write.is_late()).map(limit_of))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_of;
+    use std::path::Path;
+
+    #[test]
+    fn a_name_that_could_be_a_files_is_escaped_by_systemd() {
+        let is = |unit: &str, path: &str| is_of(unit, Path::new(path));
+        assert!(is("a-b.scope", "a.slice/a-b.scope"));
+        for unit in [".-x.scope", "_a-x.scope", "cgroup.a-x.scope", "memory.a-x.scope"] {
+            assert!(is(unit, &format!("a.slice/_{unit}")), "{unit}");
+        }
+        for path in ["", "a-b.scope/below", "a.slice/__a-b.scope", "user.slice/user-1000.slice"] {
+            assert!(!is("a-b.scope", path), "{path}");
+        }
     }
 }

@@ -18,7 +18,7 @@ use crate::plan::resources::systemd::{ANNOTATION, Limit, Property, Scope, proper
 use crate::spec::record::{Manager, UnitRecord};
 use crate::sys::Errno;
 
-/// All that is said over a bus for one command is over by then, authentication included.
+/// All that is said over one connection is over by then, authentication included.
 const DEADLINE: Duration = Duration::from_secs(10);
 
 /// There if systemd has booted the machine: sd_booted(3). It is the one's who runs the machine's own.
