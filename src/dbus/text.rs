@@ -10,6 +10,9 @@ pub fn parse(text: &str) -> Result<Value> {
     let value = parser.value(None, DEEPEST)?;
     parser.space();
     match parser.left.is_empty() {
+        true if value.signature().len() > LONGEST_TYPE => {
+            Err(invalid("its type is longer than D-Bus can say"))
+        }
         true => Ok(value),
         false => Err(parser.wrong("the end")),
     }
@@ -17,6 +20,9 @@ pub fn parse(text: &str) -> Result<Value> {
 
 /// Values in values.
 const DEEPEST: usize = 32;
+
+/// D-Bus specification, "Valid Signatures".
+const LONGEST_TYPE: usize = 255;
 
 /// The words that say the type of a number or string.
 const TYPES: [(&str, &str); 12] = [
@@ -310,6 +316,13 @@ mod tests {
         ] {
             assert_eq!(parse(text).unwrap(), value, "{text}");
         }
+    }
+
+    #[test]
+    fn a_type_that_no_message_has_room_for_is_refused() {
+        let tuple = |fields: usize| parse(&format!("({})", vec!["1"; fields].join(",")));
+        assert!(tuple(253).is_ok());
+        assert!(tuple(254).unwrap_err().to_string().contains("its type is longer"));
     }
 
     #[test]
