@@ -665,6 +665,24 @@ fn poststop_hooks_run_once_also_when_the_bundle_is_gone() {
     assert_eq!(read(log), "poststop\n");
 }
 
+/// Without a timeout it would hang for ever: the next `delete --force` ends it, and both are done.
+#[test]
+fn a_poststop_hook_that_hangs_ends_with_another_delete_by_force() {
+    let case = case!();
+    let log = case.path("after");
+    let b = case.script("true", |config| {
+        hook(config, "poststop", &format!("echo poststop >>{}; exec sleep 100", log.display()));
+    });
+    case.created(&b);
+    let first = case.call(["delete", "--force", &b.id]).spawn();
+    eventually("it runs", || is_there(&log));
+    let second = case.call(["delete", "--force", &b.id]).finish().ok();
+    assert!(second.took < Duration::from_secs(5), "{second}");
+    first.wait().ok();
+    assert_eq!(read(log), "poststop\n");
+    case.call(["state", &b.id]).finish().fails(&["does not exist"]);
+}
+
 #[test]
 fn a_hook_has_the_callers_umask() {
     let case = case!();
