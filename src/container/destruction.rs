@@ -74,8 +74,12 @@ fn clear(tree: &Tree, cgroup: &Cgroup, end: Instant) -> Result<()> {
     const ONCE: Duration = Duration::from_secs(1);
     const PAUSE: Duration = Duration::from_millis(2);
     loop {
-        cgroup.kill()?;
         let now = Instant::now();
+        // Not if nobody is in it: the kernel (6.18, 7.2) counts how often a cgroup has been killed, and whom CLONE_INTO_CGROUP
+        // brings from one with another count it kills at once. One that stays would take no container any more.
+        if !cgroup.wait_empty(now)? {
+            cgroup.kill()?;
+        }
         if cgroup.wait_empty(end.min(now + ONCE))? {
             match cgroup.remove(tree) {
                 Err(error) if is_busy(&error) && now < end => std::thread::sleep(PAUSE),

@@ -80,6 +80,27 @@ fn a_container_whose_cgroup_has_vanished_does_not_take_the_next_one_at_its_place
     case.delete(&next.id);
 }
 
+/// A cgroup that was there before `create` stays, and the next container in it has rules of its own.
+#[test]
+fn rules_of_devices_do_not_outlive_their_container_in_a_cgroup_that_stays() {
+    let case = case!();
+    let limited = |denied: bool| {
+        case.script("(exec 3>/dev/kmsg) && echo allowed", |config| {
+            config["linux"]["devices"] =
+                json!([{ "path": "/dev/kmsg", "type": "c", "major": 1, "minor": 11 }]);
+            config["linux"]["cgroupsPath"] = json!(format!("/{}/stays", case.unique));
+            if denied {
+                config["linux"]["resources"] = json!({ "devices": [{ "allow": false, "access": "rwm" }] });
+            }
+        })
+    };
+    crate::support::make_dir(&case.cgroup().join("stays"));
+    case.run(&limited(true)).says(&["kmsg"]);
+    assert!(is_there(case.cgroup().join("stays")));
+    case.run(&limited(false)).prints("allowed\n");
+    std::fs::remove_dir(case.cgroup().join("stays")).unwrap();
+}
+
 #[test]
 fn a_signal_to_all_reaches_those_that_are_made_meanwhile() {
     let case = case!();

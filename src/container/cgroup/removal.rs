@@ -3,20 +3,24 @@
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use nix::unistd::{UnlinkatFlags, unlinkat};
+use nix::unistd::{UnlinkatFlags, geteuid, unlinkat};
 
 use super::{Cgroup, Tree};
-use crate::error::{Doing, Result};
+use crate::error::{Doing, Result, best_effort};
+use crate::plan::devices::Rules;
 use crate::spec::record::CgroupRecord;
 use crate::sys::fs::{self, Lookup, OFlag};
 use crate::sys::{Call, Errno, SysError};
 
 impl Cgroup {
     /// Removes it, with the cgroups that the container made in it, and those above it that `create` made
-    /// and in which nothing is left. One that was there before `create` stays.
+    /// and in which nothing is left. One that was there before `create` stays, without the container's rules of devices.
     pub fn remove(&self, tree: &Tree) -> Result<()> {
         let what = || format!("cgroup {:?}", tree.shown(&self.record.path));
         if self.record.made == 0 {
+            if geteuid().is_root() {
+                best_effort("take the rules of devices away", self.change_devices(&Rules::AllowAll));
+            }
             return Ok(());
         }
         match tree.remove_empty(&self.record) {
