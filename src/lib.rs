@@ -89,6 +89,10 @@
 //! | mount option `nosymfollow` | 5.14 | error, for mounts that ask for it |
 //! | cgroup.freeze | 5.2 | error of `pause`; nothing is ever `paused` ([`container::cgroup`]) |
 //! | cgroup.kill | 5.14 | SIGKILL to each process of the cgroup by pidfd ([`container::cgroup`]) |
+//! | memory.peak; pids.peak; memory.swap.peak | 5.19; 6.1; later | left out by `events`, and the peak of memory by all that tells of too little |
+//! | pressure of a cgroup, CONFIG_PSI | 4.20 | left out by `events` |
+//! | memory.events.local; oom_group_kill in it | 5.2; 5.17 | the limit that was reached is not named; that a group was killed only the log tells |
+//! | /dev/kmsg, for who may read it | 3.5 | `state` tells of no process that was killed alone for want of memory ([`container::kernel_log`]) |
 //! | PR_SET_MM_MAP (CONFIG_CHECKPOINT_RESTORE) | 3.18 | the verb starts anew from a sealed copy of the program ([`sys::exe::restart_sealed`]) |
 //! | the loop of [`sys::last_calls`] | x86-64 | init copies the program to anonymous memory first ([`sys::exe::detach`]) |
 //! | copying a mount that is not attached | 6.15 | none is: the first place that is masked gets the mount itself, the others copies of it |

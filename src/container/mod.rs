@@ -6,6 +6,7 @@ pub mod destruction;
 pub mod handshake;
 pub mod hooks;
 pub mod id;
+pub mod kernel_log;
 pub mod later_hooks;
 pub mod notify;
 pub mod process;

@@ -14,6 +14,7 @@ use nix::unistd::{Pid, UnlinkatFlags, unlinkat};
 use crate::error::{Doing, Kind, Result, best_effort, failure, invalid, unsupported};
 use crate::plan::intel_rdt::{Group, IntelRdt};
 use crate::proc;
+use crate::spec::events::Rdt;
 use crate::spec::record::RdtRecord;
 use crate::sys::fs::{self, Lookup, OFlag};
 use crate::sys::{Call, Errno};
@@ -157,6 +158,51 @@ impl Tree {
         Ok(())
     }
 
+    fn statistics(&self, record: &RdtRecord) -> Result<Rdt> {
+        let Some(class) = &record.class else { return Ok(Rdt::default()) };
+        let text = fs::read_all(self.open(&class.join("schemata"), OFlag::O_RDONLY)?, 1 << 20)?;
+        let text = String::from_utf8_lossy(&text).into_owned();
+        let schemata: Vec<String> = text.lines().map(|line| line.trim().to_owned()).collect();
+        let line = |of: &str| schemata.iter().find(|line| resource(line) == of).cloned();
+        let monitored = record.monitor.as_ref().or(record.class.as_ref());
+        let monitoring = monitored.map(|group| self.monitoring(&group.join("mon_data"))).transpose()?;
+        Ok(Rdt {
+            l3_cache_schema: line("L3"),
+            mem_bw_schema: line("MB"),
+            monitoring: monitoring.unwrap_or_default(),
+            schemata,
+        })
+    }
+
+    /// resctrl.rst, "mon_data": a directory for each domain. None of them is there where nothing is monitored.
+    fn monitoring(&self, dir: &Path) -> Result<BTreeMap<String, BTreeMap<String, u64>>> {
+        let domains = self.names(dir)?.into_iter().map(|domain| {
+            let number = |file: &str| {
+                let text = fs::read_all(self.open(&dir.join(&domain).join(file), OFlag::O_RDONLY)?, 4096)?;
+                // Or a word: that there is no number now.
+                Ok::<_, anyhow::Error>(String::from_utf8_lossy(&text).trim().parse().ok())
+            };
+            let files = self.names(&dir.join(&domain))?.into_iter().map(|file| Ok((number(&file)?, file)));
+            let files: Vec<(Option<u64>, String)> = files.collect::<Result<_>>()?;
+            let numbers = files.into_iter().filter_map(|(number, file)| Some((file, number?))).collect();
+            Ok((domain, numbers))
+        });
+        domains.collect()
+    }
+
+    /// What is in a directory; nothing if it is not there.
+    fn names(&self, dir: &Path) -> Result<Vec<String>> {
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
+        let listing = match fs::openat2(&self.root, dir, flags, 0, Lookup::Strict) {
+            Err(Errno::ENOENT) => return Ok(Vec::new()),
+            opened => opened.call(|| format!("openat2({:?})", self.shown(dir)))?,
+        };
+        let mut listing = nix::dir::Dir::from_fd(listing).call(|| "fdopendir()")?;
+        let name = |entry: nix::dir::Entry| entry.file_name().to_str().ok().map(str::to_owned);
+        let names = listing.iter().filter_map(|entry| name(entry.ok()?));
+        Ok(names.filter(|name| !name.starts_with('.')).collect())
+    }
+
     /// The kernel's sentence about the last thing that it refused.
     fn explanation(&self) -> String {
         let status = self.open(Path::new("info/last_cmd_status"), OFlag::O_RDONLY);
@@ -220,6 +266,12 @@ impl Tree {
 /// Removes what `create` has made; if the file system is not mounted any more, neither is that there.
 pub fn remove(record: &RdtRecord) -> Result<()> {
     Tree::mounted()?.map_or(Ok(()), |tree| tree.remove(record)).doing(|| "linux.intelRdt")
+}
+
+/// What the container's class allows it, and what is counted for it, in its own monitoring group or else for all that
+/// are in the class.
+pub fn statistics(record: &RdtRecord) -> Result<Rdt> {
+    Tree::mounted()?.map_or(Ok(Rdt::default()), |tree| tree.statistics(record))
 }
 
 /// Below the root of resctrl.

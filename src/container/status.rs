@@ -49,6 +49,8 @@ pub enum Verb {
     Resume,
     /// `exec`
     Exec,
+    /// `events`
+    Events,
 }
 
 impl Status {
@@ -86,6 +88,7 @@ impl Status {
             Verb::Resume => matches!(self, Self::Paused),
             // As runc does: also before `start`. --ignore-paused asks for more.
             Verb::Exec => matches!(self, Self::Created | Self::Running),
+            Verb::Events => matches!(self, Self::Created | Self::Running | Self::Paused),
         }
     }
 }
@@ -143,5 +146,6 @@ mod tests {
         assert_eq!(admitting(Verb::Pause), [false, true, true, false, false]);
         assert_eq!(admitting(Verb::Resume), [false, false, false, true, false]);
         assert_eq!(admitting(Verb::Exec), [false, true, true, false, false]);
+        assert_eq!(admitting(Verb::Events), [false, true, true, true, false]);
     }
 }

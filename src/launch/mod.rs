@@ -23,6 +23,7 @@ use std::path::PathBuf;
 
 use nix::unistd::Pid;
 
+use crate::container::cgroup::Cgroup;
 use crate::container::handshake::Link;
 use crate::container::notify::Proxy;
 use crate::container::store::Entry;
@@ -32,7 +33,7 @@ use crate::init::{Candidate, Departure, Filter, Gate, Inherited, Sources};
 use crate::plan::Plan;
 use crate::proc::Proc;
 use crate::spec::oci::LinuxNamespaceType;
-use crate::spec::record::Record;
+use crate::spec::record::{ProcessId, Record};
 use crate::sys::{self, Call};
 
 use cgroup::Place;
@@ -110,7 +111,8 @@ pub fn launch(mut order: Order<'_>) -> Result<Launched> {
     let candidate = candidate(&order, filter.as_deref(), init_link, stub);
     let inherited =
         Inherited { plan: order.plan, record: &record, candidate, gate, sources, hook_output: &hook_output };
-    let (pid, pidfd) = birth::clone_init(order.plan, cgroup.as_ref(), inherited)?;
+    let (pid, pidfd) = birth::clone_init(order.plan, cgroup.as_ref(), inherited)
+        .map_err(|error| explain(cgroup.as_ref(), error, None))?;
     let born = birth::Unadopted::new(pidfd);
     cgroup.as_mut().map_or(Ok(()), |cgroup| cgroup.complete(&order.plan.cgroup, &proc, pid))?;
     leave_rootfs()?;
@@ -131,7 +133,7 @@ pub fn launch(mut order: Order<'_>) -> Result<Launched> {
     };
     let served = host.serve(&mut made, &born);
     made.hooks_ran |= served.as_ref().is_err_and(|error| kind_of(error) == Kind::Hook);
-    served?;
+    served.map_err(|error| explain(cgroup.as_ref(), error, not_reaped(&proc, pid)))?;
     let terminal = host.terminal;
     let notify = inbox.map(|inbox| inbox.of(pid));
     made.keep((pid, born), terminal, notify)
@@ -156,6 +158,20 @@ fn candidate<'c>(order: &Order<'c>, filter: Option<&'c [u8]>, link: Link, stub: 
         preserved: order.listen_fds.saturating_add(order.preserve_fds),
         listening: order.listen_fds,
     }
+}
+
+/// An init that is killed has no last words, and its cgroup goes when this is undone: now it can be asked.
+fn explain(cgroup: Option<&Cgroup>, error: anyhow::Error, init: Option<ProcessId>) -> anyhow::Error {
+    match cgroup {
+        Some(cgroup) => cgroup.explain(error, init),
+        None => error,
+    }
+}
+
+/// Whether it has ended or not, nobody else has its pid yet.
+fn not_reaped(proc: &Proc, pid: Pid) -> Option<ProcessId> {
+    let (_, now) = proc.process(pid).ok()??;
+    Some(ProcessId { pid: pid.as_raw(), start: now.start })
 }
 
 /// Late is a millisecond cheaper, and possible where nobody but the host sees init before it waits: it is alone

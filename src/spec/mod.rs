@@ -1,6 +1,7 @@
 //! What comes in and goes out as JSON: the configuration of a bundle, the record and state of a
 //! container, the features document.
 
+pub mod events;
 pub mod features;
 pub mod for_exec;
 mod mend;

@@ -161,11 +161,27 @@ pub struct StateDocument {
     annotations: BTreeMap<String, String>,
     /// User name or number of who created it.
     pub owner: String,
+    /// Why it has stopped, if that was for want of memory: no other runtime has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub oom: Option<Oom>,
+}
+
+/// What is known of a container that the kernel has killed for want of memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Oom {
+    /// So many processes, in all of its life.
+    pub kills: u64,
+    /// The limit that was reached, in bytes; none if it was the machine's memory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u64>,
+    /// The most that it has had, in bytes, where the kernel keeps that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub peak: Option<u64>,
 }
 
 impl Record {
     /// What `state` and `list` print.
-    pub fn document(&self, status: &str, pid: i32) -> StateDocument {
+    pub fn document(&self, status: &str, pid: i32, oom: Option<Oom>) -> StateDocument {
         StateDocument {
             oci_version: OCI_VERSION,
             id: self.id.clone(),
@@ -176,6 +192,7 @@ impl Record {
             created: self.created.clone(),
             annotations: self.annotations.clone(),
             owner: self.owner.clone(),
+            oom,
         }
     }
 

@@ -1,6 +1,6 @@
 //! `list`: all containers of a state root.
 
-use super::{Runtime, state::state};
+use super::{Runtime, state};
 use crate::error::{Result, best_effort};
 use crate::spec::record::StateDocument;
 
@@ -8,7 +8,7 @@ use crate::spec::record::StateDocument;
 pub fn list(runtime: &Runtime) -> Result<Vec<StateDocument>> {
     let mut states = Vec::new();
     for id in runtime.store.ids()? {
-        match state(runtime, &id) {
+        match state::brief(runtime, &id) {
             Ok(state) => states.push(state),
             Err(error) => best_effort("left out of the list", Err::<(), _>(error)),
         }

@@ -4,10 +4,13 @@ use std::os::fd::AsFd;
 
 use super::Runtime;
 use super::create::{Creation, Foreground, make};
+use crate::container::cgroup::{Tree, Victim};
 use crate::container::{destruction, later_hooks};
 use crate::error::{Kind, Result, best_effort, kind_of};
 use crate::launch::foreground::{Signals, attend};
 use crate::launch::{Launched, Start};
+use crate::log;
+use crate::spec::record::Record;
 
 /// How `run` goes on once the program runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +43,9 @@ pub fn run(runtime: &Runtime, creation: &Creation, attendance: Attendance) -> Re
     // Others may do something with it while it runs.
     drop(entry);
     let code = attend((pid, pidfd.as_fd()), &signals, terminal, notify);
+    if code.as_ref().is_ok_and(|code| *code == KILLED) {
+        best_effort("find out why it was killed", tell_if_out_of_memory(&record));
+    }
     if attendance == Attendance::Foreground {
         match runtime.store.lock(&id) {
             // Somebody has deleted it already.
@@ -54,6 +60,26 @@ pub fn run(runtime: &Runtime, creation: &Creation, attendance: Attendance) -> Re
         }
     }
     code
+}
+
+/// 128 and SIGKILL.
+const KILLED: u8 = 137;
+
+/// On standard error, where there is nothing else from a program that was killed. While the container is not deleted
+/// its cgroup knows.
+fn tell_if_out_of_memory(record: &Record) -> Result<()> {
+    let (Some(init), true) = (record.process, record.cgroup.is_ours()) else { return Ok(()) };
+    let tree = Tree::find()?;
+    let found = match tree.open(&record.cgroup)? {
+        Some(cgroup) => cgroup.out_of_memory(Some(init))?,
+        None => tree.told_by_log(&record.cgroup, init).map(|found| (found, Victim::Init)),
+    };
+    match found {
+        None | Some((_, Victim::Others)) => {}
+        // One that has been killed, in a cgroup in which the kernel has killed: only its log could rule that out.
+        Some((found, _)) => log::error(&format!("container {}: {found}", record.id)),
+    }
+    Ok(())
 }
 
 /// The poststart hooks; if one fails, nothing of the container is left.

@@ -54,7 +54,10 @@ pub fn start(runtime: &Runtime, id: &ContainerId, manager: Option<&Manager>) -> 
             best_effort("destroy the container", destruction::destroy(&runtime.store, entry, &record));
             Err(error)
         }
-        Err(error) => Err(error),
+        Err(error) => Err(match current.cgroup(&record) {
+            Ok(Some(cgroup)) => cgroup.explain(error, record.process),
+            _ => error,
+        }),
         Ok(()) => {
             // Others may do something with it while this waits.
             drop(entry);

@@ -5,13 +5,16 @@
 
 mod delegation;
 mod events;
+mod forms;
 mod freezer;
 mod limits;
+mod out_of_memory;
 mod owner;
 mod placeholder;
 mod removal;
 mod scope;
 mod signals;
+mod statistics;
 mod stuck;
 pub mod systemd;
 mod tree_limits;
@@ -34,6 +37,7 @@ use crate::sys::fs::{self, Lookup, OFlag};
 use crate::sys::{Call, Errno, SysError};
 use events::Now;
 pub use freezer::Frozen;
+pub use out_of_memory::{Kills, OutOfMemory, Victim};
 use placeholder::Placeholder;
 pub use signals::survivors;
 pub use update::{Changed, has_none};

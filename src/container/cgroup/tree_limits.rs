@@ -1,5 +1,6 @@
 //! Why a cgroup can't be made: cgroup-v2.rst, "cgroup.max.descendants", "cgroup.max.depth".
 
+use std::os::fd::AsFd;
 use std::path::Path;
 
 use super::Tree;
@@ -47,10 +48,15 @@ impl Tree {
     }
 
     fn text(&self, dir: &Path, file: &str) -> Option<String> {
-        let opened = fs::openat2(&self.root, &dir.join(file), OFlag::O_RDONLY, 0, Lookup::Strict).ok()?;
-        let bytes = fs::read_all(opened, 64 << 10).ok()?;
-        Some(String::from_utf8_lossy(&bytes).into_owned())
+        text_below(&self.root, &dir.join(file))
     }
+}
+
+/// What a file of a cgroup says; `None` if it is not there, as most are not in the root.
+pub(super) fn text_below(dir: impl AsFd, file: &Path) -> Option<String> {
+    let opened = fs::openat2(dir, file, OFlag::O_RDONLY, 0, Lookup::Strict).ok()?;
+    let bytes = fs::read_all(opened, 64 << 10).ok()?;
+    Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// cgroup-v2.rst, "cgroup.stat".

@@ -253,3 +253,28 @@ fn an_update_changes_the_class_that_the_container_is_in() {
     let older = RdtRecord { class: None, ..record };
     assert!(error(fake.tree().change(&older, &limits)).contains("its class is not recorded"));
 }
+
+#[test]
+fn a_class_is_told_with_its_schemata_and_what_is_counted() {
+    let fake = Fake::new("statistics");
+    fake.group("class");
+    let record = |monitor: Option<&str>| RdtRecord {
+        own: None,
+        named: None,
+        monitor: monitor.map(PathBuf::from),
+        class: Some("class".into()),
+    };
+    let told = fake.tree().statistics(&record(None)).unwrap();
+    assert_eq!(told.schemata, ["L3:0=7ff;1=7ff", "MB:0=100;1=100"]);
+    assert_eq!(told.l3_cache_schema.as_deref(), Some("L3:0=7ff;1=7ff"));
+    assert_eq!(told.mem_bw_schema.as_deref(), Some("MB:0=100;1=100"));
+    assert!(told.monitoring.is_empty());
+    let domain = "mkdir -p $1 && echo 4096 >$1/llc_occupancy && echo Unavailable >$1/mbm_total_bytes";
+    fake.shell(domain, "class/mon_groups/c/mon_data/mon_L3_00");
+    let told = fake.tree().statistics(&record(Some("class/mon_groups/c"))).unwrap();
+    assert_eq!(told.monitoring["mon_L3_00"], [("llc_occupancy".to_owned(), 4096)].into());
+    assert_eq!(
+        fake.tree().statistics(&RdtRecord { class: None, ..record(None) }).unwrap(),
+        Default::default()
+    );
+}

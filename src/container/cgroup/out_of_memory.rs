@@ -1,0 +1,223 @@
+//! Out of memory: how many processes the kernel has killed for it, and at which limit. cgroup-v2.rst, "memory.events".
+
+use std::fmt;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use super::tree_limits::text_below;
+use super::{Cgroup, Tree, forms};
+use crate::container::kernel_log::{self, Said};
+use crate::error::{Failure, Kind, Result, errno_of, failure};
+use crate::spec::events::NO_LIMIT;
+use crate::spec::record::{CgroupRecord, Oom, ProcessId};
+use crate::sys::fs::{self, OFlag};
+use crate::sys::{Call, Errno};
+
+/// memory.events, open. Once it has been read, the kernel reports what changes after that: POLLPRI.
+#[derive(Debug)]
+pub struct Kills(OwnedFd);
+
+impl Kills {
+    /// So many until now, in the cgroup and below it. `None` if the cgroup has vanished.
+    pub fn count(&self) -> Result<Option<u64>> {
+        let mut text = [0; 1024];
+        match nix::sys::uio::pread(&self.0, &mut text, 0) {
+            Err(Errno::ENODEV) => Ok(None),
+            read => {
+                let length = read.call(|| "pread(memory.events)")?;
+                let events = forms::keyed(&String::from_utf8_lossy(&text[..length]));
+                Ok(Some(events.get("oom_kill").copied().unwrap_or(0)))
+            }
+        }
+    }
+
+    /// For poll(2).
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// Who has been killed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Victim {
+    /// The container's first process, and so the container.
+    Init,
+    /// Others: the container went on.
+    Others,
+    /// There is nothing that tells.
+    Unknown,
+}
+
+/// Memory has run out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutOfMemory {
+    /// How many processes have been killed; none if one has only been refused memory.
+    kills: u64,
+    /// The file of the limit that was reached, and what is in it; `None` if that is not known, or it was all of the
+    /// machine's memory.
+    limit: Option<(PathBuf, u64)>,
+    /// The most that the cgroup has had, where the kernel keeps that.
+    peak: Option<u64>,
+}
+
+impl Cgroup {
+    /// `None` without the controller.
+    pub fn kills(&self) -> Result<Option<Kills>> {
+        match self.file("memory.events", OFlag::O_RDONLY) {
+            Err(Errno::ENOENT | Errno::ENODEV) => Ok(None),
+            opened => Ok(Some(Kills(opened.call(|| "openat2(\"memory.events\")")?))),
+        }
+    }
+
+    /// What is known of processes that were killed in it, and whether the container's is among them, which has ended;
+    /// `None` if none were. One that systemd has made goes with its last process: then the log still tells.
+    pub fn out_of_memory(&self, init: Option<ProcessId>) -> Result<Option<(OutOfMemory, Victim)>> {
+        let said = || init.map_or(Said::Nothing, |init| kernel_log::asked_of(init, &self.record.path));
+        match (self.keyed("memory.events")?.get("oom_kill"), &self.record.unit) {
+            (Some(0), _) | (None, None) => Ok(None),
+            (Some(kills), _) => Ok(Some((self.describe(*kills)?, self.victim(&said())?))),
+            (None, Some(_)) => {
+                Ok(OutOfMemory::by_log(said(), &self.tree_at()).map(|found| (found, Victim::Init)))
+            }
+        }
+    }
+
+    fn victim(&self, said: &Said) -> Result<Victim> {
+        // memory.oom.group: then all that were in it. In one that was there before, they may have been others.
+        let groups = self.keyed("memory.events.local")?.get("oom_group_kill").copied().unwrap_or(0);
+        Ok(match said {
+            Said::Killed(_) => Victim::Init,
+            _ if groups > 0 && self.record.made > 0 => Victim::Init,
+            Said::NotKilled => Victim::Others,
+            Said::Nothing if self.record.made == 0 => Victim::Others,
+            Said::Nothing => Victim::Unknown,
+        })
+    }
+
+    /// Why a container has come to nothing, if it is for want of memory: else the error as it is.
+    pub fn explain(&self, error: anyhow::Error, init: Option<ProcessId>) -> anyhow::Error {
+        match self.too_little(&error, init) {
+            Ok(Some(found)) => {
+                let text = format!("{found}: not enough for a container's init");
+                match error.downcast_ref::<Failure>() {
+                    // That it has ended: this is why.
+                    Some(Failure { kind: Kind::System, .. }) => failure(Kind::System, text),
+                    _ => error.context(text),
+                }
+            }
+            _ => error,
+        }
+    }
+
+    /// One that was there before may have had its kills before.
+    fn too_little(&self, error: &anyhow::Error, init: Option<ProcessId>) -> Result<Option<OutOfMemory>> {
+        if self.record.made == 0 {
+            return Ok(None);
+        }
+        match self.out_of_memory(init)? {
+            None if errno_of(error) == Some(Errno::ENOMEM) => {
+                let reached = self.keyed("memory.events")?.get("max").is_some_and(|times| *times > 0);
+                reached.then(|| self.describe(0)).transpose()
+            }
+            found => Ok(found.map(|(found, _)| found)),
+        }
+    }
+
+    /// Where the host shows the tree.
+    fn tree_at(&self) -> PathBuf {
+        self.at.ancestors().nth(self.record.path.components().count()).unwrap_or(&self.at).to_owned()
+    }
+
+    fn describe(&self, kills: u64) -> Result<OutOfMemory> {
+        Ok(OutOfMemory { kills, limit: self.limit_reached()?, peak: self.number("memory.peak")? })
+    }
+
+    /// The nearest one, from this cgroup up, that has kept somebody from memory.
+    fn limit_reached(&self) -> Result<Option<(PathBuf, u64)>> {
+        let mut at: &Path = &self.at;
+        let mut dir = self.file(".", OFlag::O_RDONLY | OFlag::O_DIRECTORY).call(|| "openat2(\".\")")?;
+        for _ in self.record.path.ancestors().filter(|path| !path.as_os_str().is_empty()) {
+            let limit = text_below(&dir, "memory.max".as_ref()).and_then(|text| forms::number(&text));
+            let events = text_below(&dir, "memory.events.local".as_ref())
+                .map(|text| forms::keyed(&text))
+                .unwrap_or_default();
+            let reached = events.get("max").is_some_and(|times| *times > 0);
+            if let Some(limit) = limit.filter(|limit| reached && *limit != NO_LIMIT) {
+                return Ok(Some((at.join("memory.max"), limit)));
+            }
+            at = at.parent().unwrap_or(at);
+            dir = fs::open_parent(&dir)?;
+        }
+        Ok(None)
+    }
+}
+
+impl Tree {
+    /// What the log tells of a container's process whose cgroup is gone.
+    pub fn told_by_log(&self, record: &CgroupRecord, init: ProcessId) -> Option<OutOfMemory> {
+        OutOfMemory::by_log(kernel_log::asked_of(init, &record.path), &self.mounted_at)
+    }
+}
+
+impl OutOfMemory {
+    fn by_log(said: Said, tree: &Path) -> Option<Self> {
+        let Said::Killed(reached) = said else { return None };
+        let peak = reached.as_ref().map(|reached| reached.usage);
+        let limit = reached.map(|reached| (tree.join(reached.cgroup).join("memory.max"), reached.limit));
+        Some(Self { kills: 1, limit, peak })
+    }
+
+    /// For `state`.
+    pub fn document(&self) -> Oom {
+        Oom { kills: self.kills, limit: self.limit.as_ref().map(|(_, limit)| *limit), peak: self.peak }
+    }
+}
+
+impl fmt::Display for OutOfMemory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("out of memory")?;
+        match self.kills {
+            0 => {}
+            1 => f.write_str(": killed 1 process")?,
+            kills => write!(f, ": killed {kills} processes")?,
+        }
+        match &self.limit {
+            Some((file, limit)) => write!(f, ", {file:?} is {limit} ({})", Size(*limit))?,
+            None => f.write_str(", at a limit that is not known")?,
+        }
+        self.peak.map_or(Ok(()), |peak| write!(f, ", peak {}", Size(peak)))
+    }
+}
+
+/// A number of bytes for people.
+struct Size(u64);
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const KIB: u64 = 1 << 10;
+        const MIB: u64 = 1 << 20;
+        match self.0 {
+            bytes if bytes >= MIB && bytes % MIB == 0 => write!(f, "{} MiB", bytes / MIB),
+            bytes if bytes >= KIB && bytes % KIB == 0 => write!(f, "{} KiB", bytes / KIB),
+            bytes => write!(f, "{bytes} bytes"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::OutOfMemory;
+
+    #[test]
+    fn the_limit_is_named_with_its_file_and_value() {
+        let mut found = OutOfMemory {
+            kills: 2,
+            limit: Some(("/sys/fs/cgroup/c/memory.max".into(), 64 << 20)),
+            peak: Some((64 << 20) - 4096),
+        };
+        let text = r#"out of memory: killed 2 processes, "/sys/fs/cgroup/c/memory.max" is 67108864 (64 MiB), peak 65532 KiB"#;
+        assert_eq!(found.to_string(), text);
+        found = OutOfMemory { kills: 1, limit: None, peak: None };
+        assert!(found.to_string().starts_with("out of memory: killed 1 process, at a limit"), "{found}");
+    }
+}
