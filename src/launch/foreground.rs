@@ -71,10 +71,8 @@ impl Signals {
 
     /// An error if one has come, which is then dealt with.
     pub fn take(&self) -> Result<()> {
-        match self.fd.read_signal().call(|| "read(signalfd)")? {
-            Some(info) => {
-                Err(failure(Kind::Hook, format!("ended by signal {} while hooks ran", info.ssi_signo)))
-            }
+        match self.next()? {
+            Some(number) => Err(failure(Kind::Hook, format!("ended by signal {number} while hooks ran"))),
             None => Ok(()),
         }
     }
@@ -88,6 +86,12 @@ impl Signals {
             }
         }
         Ok(())
+    }
+
+    /// The number of one that has come, which is then dealt with.
+    pub fn next(&self) -> Result<Option<u32>> {
+        let info = self.fd.read_signal().call(|| "read(signalfd)")?;
+        Ok(info.map(|info| info.ssi_signo))
     }
 
     /// Passes what has come to the container, and answers what was for this process.

@@ -2,10 +2,12 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
+use super::duration;
 use super::exec::ExecArgs;
 use super::update::UpdateArgs;
 
@@ -160,6 +162,9 @@ pub(super) enum Command {
         /// The container's id
         id: String,
     },
+    /// Print what a container uses, again and again, and when its processes are killed for want of memory
+    #[command(args_override_self = true)]
+    Events(EventsArgs),
     /// List the processes of a container
     #[command(args_override_self = true, after_help = "Example: minidocker-oci ps web -o pid,user,args")]
     Ps(PsArgs),
@@ -223,6 +228,18 @@ pub(super) struct RunArgs {
     /// Don't adopt and reap the processes that the container leaves behind on the host
     #[arg(long)]
     pub(super) no_subreaper: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct EventsArgs {
+    /// The container
+    pub(super) id: String,
+    /// How often: a duration such as 5s, 100ms or 1m30s
+    #[arg(long, value_parser = duration::parse, default_value = "5s", allow_hyphen_values = true)]
+    pub(super) interval: Duration,
+    /// Once, and at once
+    #[arg(long)]
+    pub(super) stats: bool,
 }
 
 #[derive(Debug, Args)]
@@ -339,6 +356,9 @@ mod tests {
             "r --root /r update --resources - id",
             "r pause id",
             "r resume id",
+            "r --root /r --log /l/log.json --log-format json events --stats id",
+            "r --root /r --log /l/log.json --log-format json events --interval=5s id",
+            "r events --interval 1m30s id",
             "r --root /r --log /l/log.json --log-format json --systemd-cgroup pause id",
             "r --root /r --log /l/log.json --log-format json resume id",
             "r --root /r --log /l/log.json --log-format json ps --format json id",
@@ -389,9 +409,10 @@ mod tests {
 
     #[test]
     fn a_verb_without_an_id_is_refused() {
-        for verb in
-            ["create", "run", "start", "state", "kill", "delete", "pause", "resume", "ps", "update", "exec"]
-        {
+        for verb in [
+            "create", "run", "start", "state", "kill", "delete", "pause", "resume", "ps", "update", "exec",
+            "events",
+        ] {
             assert!(parse(&format!("r {verb}")).is_err(), "{verb}");
         }
     }

@@ -2,11 +2,13 @@
 //! expect to hear. runc's own flags and words are its base.
 
 mod cli;
+mod duration;
 mod exec;
 mod update;
 
 use std::ffi::OsString;
 use std::io::Write;
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -17,16 +19,19 @@ use crate::container::notify::Manager;
 use crate::error::{Doing, Result, invalid};
 use crate::log::{self, Format};
 use crate::plan::{Rootless, Wishes};
+use crate::spec::events::Event;
 use crate::spec::record::Driver;
 use crate::sys;
 use crate::verbs::create::Creation;
 use crate::verbs::delete::Force;
+use crate::verbs::events::Reader;
 use crate::verbs::kill::Reach;
 use crate::verbs::run::Attendance;
 use crate::verbs::spec::Kind as SpecKind;
 use crate::verbs::{self, Runtime};
 use cli::{
-    CgroupManager, Cli, Command, CreateArgs, ListArgs, ListFormat, LogFormat, LogLevel, PsArgs, RootlessArg,
+    CgroupManager, Cli, Command, CreateArgs, EventsArgs, ListArgs, ListFormat, LogFormat, LogLevel, PsArgs,
+    RootlessArg,
 };
 
 /// The definition of the command line, for manual pages and shell completions.
@@ -142,6 +147,7 @@ fn dispatch(cli: &Cli) -> Result<u8> {
         Command::Update(args) => verbs::update::update(&runtime(cli)?, &parse(args.id())?, &args.asked()?)?,
         Command::Pause { id } => verbs::pause::pause(&runtime(cli)?, &parse(id)?)?,
         Command::Resume { id } => verbs::pause::resume(&runtime(cli)?, &parse(id)?)?,
+        Command::Events(args) => events(&runtime(cli)?, args)?,
         Command::Ps(args) => ps(&runtime(cli)?, args)?,
         Command::List(args) => list(&runtime(cli)?, args)?,
         Command::Spec { bundle, rootless } => {
@@ -234,6 +240,16 @@ fn ps(runtime: &Runtime, args: &PsArgs) -> Result<()> {
         ListFormat::Json if pids.is_empty() => print("null\n"),
         ListFormat::Json => print(&format!("{}\n", serde_json::to_string(&pids)?)),
     }
+}
+
+fn events(runtime: &Runtime, args: &EventsArgs) -> Result<()> {
+    let id = parse(&args.id)?;
+    let line = |event: &Event| print(&format!("{}\n", serde_json::to_string(event)?));
+    if args.stats {
+        return line(&verbs::events::stats(runtime, &id)?);
+    }
+    let stdout = std::io::stdout();
+    verbs::events::watch(runtime, &id, args.interval, Reader { write: line, fd: stdout.as_fd() })
 }
 
 fn print_json(value: &impl serde::Serialize) -> Result<()> {

@@ -8,12 +8,12 @@ use crate::support::bundle::add_mount;
 use crate::support::{Bundle, Case, need, read};
 
 /// Memory and swap together, in MiB.
-fn limits(memory: u64, both: u64) -> Value {
+pub(super) fn limits(memory: u64, both: u64) -> Value {
     json!({ "memory": { "limit": memory << 20, "swap": both << 20 } })
 }
 
 /// With a tmpfs at /mem: what is written there is memory that only swap can take.
-fn with_mem(case: &Case, driver: Driver, script: &str, resources: Value) -> Bundle {
+pub(super) fn with_mem(case: &Case, driver: Driver, script: &str, resources: Value) -> Bundle {
     let b = bundle(case, driver, script, resources);
     let mut config = b.config();
     add_mount(&mut config, "/mem", "tmpfs", "mem", &["size=64m"]);

@@ -10,6 +10,7 @@ mod huge_pages;
 mod io;
 mod limited;
 mod memory;
+mod out_of_memory;
 mod pids;
 mod unified;
 mod values;
