@@ -107,10 +107,15 @@ impl<'r> Lab<'r> {
 
     /// The runtime with this case's state root, and what follows `--root`.
     pub(crate) fn call<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Call {
+        self.command(&self.line(args))
+    }
+
+    /// The words of such a call.
+    pub(crate) fn line<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Vec<OsString> {
         let mut line: Vec<OsString> =
             vec![self.runtime.program.clone().into(), "--root".into(), self.state.clone().into()];
         line.extend(args.into_iter().map(|arg| arg.as_ref().to_owned()));
-        self.command(&line)
+        line
     }
 
     /// Any command line, watched in the same way.

@@ -2,6 +2,7 @@
 
 mod callers;
 mod callers_commands;
+mod callers_events;
 mod callers_exec;
 mod callers_messages;
 mod callers_pause;
@@ -92,6 +93,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Clause> {
         callers_exec::CLAUSES,
         callers_pause::CLAUSES,
         callers_replay::CLAUSES,
+        callers_events::CLAUSES,
     ]
     .into_iter()
     .flatten()
