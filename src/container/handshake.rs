@@ -52,19 +52,15 @@
 //!
 //! At any point either can say [`Message::Failed`] instead and end.
 
-use std::io::{IoSlice, IoSliceMut};
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 
-use nix::sys::socket::{
-    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, sendmsg,
-    setsockopt, socketpair, sockopt,
-};
+use nix::sys::socket::{setsockopt, sockopt};
 use nix::sys::time::TimeVal;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Failure, Kind, Result, errno_of, failure, kind_of};
 use crate::sys::last_calls::{BIRTH_MARK, FAILURE_MARK};
-use crate::sys::{Call, Errno, retry_eintr};
+use crate::sys::{Call, Errno, net};
 
 /// What init says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -152,8 +148,7 @@ const LONGEST_TEXT: usize = 32 << 10;
 impl Link {
     /// Both ends.
     pub fn pair() -> Result<(Self, Self)> {
-        let (a, b) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
-            .call(|| "socketpair(AF_UNIX, SOCK_SEQPACKET)")?;
+        let (a, b) = net::seqpacket_pair()?;
         Ok((Self(a), Self(b)))
     }
 
@@ -205,7 +200,7 @@ impl Link {
     /// Sends one message.
     pub fn send<M: Serialize>(&self, message: &M, fd: Option<BorrowedFd<'_>>) -> Result<()> {
         let bytes = serde_json::to_vec(message)?;
-        send(self.fd(), &bytes, fd).map(drop)
+        net::send(self.fd(), &bytes, fd).map(drop).map_err(Into::into)
     }
 
     /// What the other side has said before it ended, as an error, if it has.
@@ -250,7 +245,7 @@ impl Link {
     /// Receives one message and the descriptor that came with it.
     pub fn receive_with_fd<M: for<'a> Deserialize<'a>>(&self) -> Result<Option<(M, Option<OwnedFd>)>> {
         let mut buffer = vec![0; LARGEST];
-        let (length, fd) = receive(self.fd(), &mut buffer)?;
+        let (length, fd) = net::receive(self.fd(), &mut buffer)?;
         match buffer.get(..length) {
             None | Some([]) => Ok(None),
             Some(message) => match (message.strip_prefix(&FAILURE_MARK), message.strip_prefix(&BIRTH_MARK)) {
@@ -276,37 +271,6 @@ fn born(pid: &[u8]) -> Result<Vec<u8>> {
     let pid = pid.first_chunk().map(|pid| i64::from_ne_bytes(*pid)).and_then(|pid| i32::try_from(pid).ok());
     let pid = pid.ok_or_else(|| failure(Kind::System, "half a message"))?;
     Ok(serde_json::to_vec(&Message::Born(pid))?)
-}
-
-/// sendmsg(2) of bytes, with a descriptor if there is one. A peer that has gone is EPIPE, no signal. Answers how many
-/// were taken: all of them but by a stream.
-pub fn send(socket: BorrowedFd<'_>, bytes: &[u8], fd: Option<BorrowedFd<'_>>) -> Result<usize> {
-    let fds: Vec<RawFd> = fd.iter().map(AsRawFd::as_raw_fd).collect();
-    let rights = [ControlMessage::ScmRights(&fds)];
-    let control: &[ControlMessage<'_>] = if fds.is_empty() { &[] } else { &rights };
-    retry_eintr(|| {
-        sendmsg::<()>(socket.as_raw_fd(), &[IoSlice::new(bytes)], control, MsgFlags::MSG_NOSIGNAL, None)
-    })
-    .call(|| format!("sendmsg({} bytes, {} descriptors)", bytes.len(), fds.len()))
-    .map_err(Into::into)
-}
-
-fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<(usize, Option<OwnedFd>)> {
-    let mut control = nix::cmsg_space!([RawFd; 1]);
-    let mut parts = [IoSliceMut::new(&mut *buffer)];
-    let flags = MsgFlags::MSG_CMSG_CLOEXEC;
-    let message = match recvmsg::<()>(socket.as_raw_fd(), &mut parts, Some(&mut control), flags) {
-        // The other side ended with words of ours unread. That is said once, and before its own last words.
-        Err(Errno::ECONNRESET | Errno::EINTR) => return receive(socket, buffer),
-        received => received.call(|| "recvmsg()")?,
-    };
-    let mut fd = None;
-    for control in message.cmsgs().call(|| "recvmsg(): control message")? {
-        if let ControlMessageOwned::ScmRights(fds) = control {
-            fd = fds.first().map(|raw| crate::sys::fs::own(*raw));
-        }
-    }
-    Ok((message.bytes, fd))
 }
 
 #[cfg(test)]

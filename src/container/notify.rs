@@ -20,7 +20,6 @@ use nix::sys::socket::{
 use nix::sys::time::{TimeVal, TimeValLike};
 use nix::unistd::{Pid, pipe2};
 
-use super::handshake;
 use super::store::{Entry, NOTIFY_SOCKET as SOCKET};
 use crate::error::{Doing, Result, best_effort, invalid};
 use crate::sys::{Call, Errno, fs, net, process, retry_eintr};
@@ -128,7 +127,7 @@ impl Proxy {
 
     fn tell(&self) -> Result<()> {
         let words = format!("MAINPID={}\nREADY=1\n", self.pid);
-        let told = handshake::send(self.inbox.manager.as_fd(), words.as_bytes(), None);
+        let told = net::send(self.inbox.manager.as_fd(), words.as_bytes(), None);
         told.map(drop).doing(|| "NOTIFY_SOCKET")
     }
 
@@ -156,7 +155,7 @@ impl Proxy {
         /// Milliseconds.
         const PATIENCE: u16 = 5_000;
         let (heard, passed) = pipe2(OFlag::O_CLOEXEC).call(|| "pipe2()")?;
-        handshake::send(self.inbox.manager.as_fd(), b"BARRIER=1", Some(passed.as_fd()))?;
+        net::send(self.inbox.manager.as_fd(), b"BARRIER=1", Some(passed.as_fd()))?;
         drop(passed);
         let mut fds = [PollFd::new(heard.as_fd(), PollFlags::POLLIN)];
         retry_eintr(|| poll(&mut fds, PATIENCE)).call(|| "poll()")?;

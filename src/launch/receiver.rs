@@ -11,7 +11,6 @@ use nix::sys::socket::{
 };
 use nix::sys::time::{TimeVal, TimeValLike};
 
-use crate::container::handshake;
 use crate::error::{Doing, Result};
 use crate::sys::fs::{self, OFlag};
 use crate::sys::{Call, net, retry_eintr};
@@ -37,7 +36,7 @@ impl Receiver {
     /// One message with exactly one descriptor, in its first part. `words` is not empty: there is no message without
     /// a byte.
     pub(super) fn send(&self, words: &[u8], fd: BorrowedFd<'_>) -> Result<()> {
-        let sent = handshake::send(self.socket.as_fd(), words, Some(fd)).doing(|| self.name.clone())?;
+        let sent = net::send(self.socket.as_fd(), words, Some(fd)).doing(|| self.name.clone())?;
         // SIGPIPE is ignored by std.
         (&self.socket)
             .write_all(words.get(sent..).unwrap_or_default())

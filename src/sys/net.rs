@@ -1,12 +1,16 @@
 //! What init and host need of networking: the loopback device of a new namespace up, a socket to rtnetlink(7), the
-//! address of a socket in a directory.
+//! address of a socket in a directory, messages with a descriptor.
 
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::io::{IoSlice, IoSliceMut};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, socket};
+use nix::sys::socket::{
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr, recvmsg,
+    sendmsg, socket, socketpair,
+};
 
-use super::{Call, SysError};
+use super::{Call, SysError, retry_eintr};
 
 /// Sets IFF_UP on `lo` of this process's network namespace: netdevice(7), SIOCSIFFLAGS.
 pub fn loopback_up() -> Result<(), SysError> {
@@ -51,4 +55,41 @@ pub fn socket_at(at: BorrowedFd<'_>, name: &str) -> Result<UnixAddr, SysError> {
     let own = format!("/proc/self/fd/{}", at.as_raw_fd());
     let path = if name.is_empty() { own } else { format!("{own}/{name}") };
     UnixAddr::new(path.as_str()).call(|| format!("sockaddr_un({path:?})"))
+}
+
+/// socketpair(2), SOCK_SEQPACKET: whole messages, in order, and the end of the other side is seen.
+pub fn seqpacket_pair() -> Result<(OwnedFd, OwnedFd), SysError> {
+    socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
+        .call(|| "socketpair(AF_UNIX, SOCK_SEQPACKET)")
+}
+
+/// sendmsg(2) of bytes, with a descriptor if there is one. A peer that has gone is EPIPE, no signal. Answers how many
+/// were taken: all of them but by a stream.
+pub fn send(socket: BorrowedFd<'_>, bytes: &[u8], fd: Option<BorrowedFd<'_>>) -> Result<usize, SysError> {
+    let fds: Vec<RawFd> = fd.iter().map(AsRawFd::as_raw_fd).collect();
+    let rights = [ControlMessage::ScmRights(&fds)];
+    let control: &[ControlMessage<'_>] = if fds.is_empty() { &[] } else { &rights };
+    retry_eintr(|| {
+        sendmsg::<()>(socket.as_raw_fd(), &[IoSlice::new(bytes)], control, MsgFlags::MSG_NOSIGNAL, None)
+    })
+    .call(|| format!("sendmsg({} bytes, {} descriptors)", bytes.len(), fds.len()))
+}
+
+/// recvmsg(2) of one message and the descriptor that came with it; of no bytes when the peer has gone.
+pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<(usize, Option<OwnedFd>), SysError> {
+    let mut control = nix::cmsg_space!([RawFd; 1]);
+    let mut parts = [IoSliceMut::new(&mut *buffer)];
+    let flags = MsgFlags::MSG_CMSG_CLOEXEC;
+    let message = match recvmsg::<()>(socket.as_raw_fd(), &mut parts, Some(&mut control), flags) {
+        // The other side ended with words of ours unread. That is said once, and before its own last words.
+        Err(Errno::ECONNRESET | Errno::EINTR) => return receive(socket, buffer),
+        received => received.call(|| "recvmsg()")?,
+    };
+    let mut fd = None;
+    for control in message.cmsgs().call(|| "recvmsg(): control message")? {
+        if let ControlMessageOwned::ScmRights(fds) = control {
+            fd = fds.first().map(|raw| super::fs::own(*raw));
+        }
+    }
+    Ok((message.bytes, fd))
 }
