@@ -13,6 +13,7 @@
 //! | [`error`], [`log`] | a chain for people with a kind for callers under it; one line on failure, none on success |
 //! | [`proc`] | the host's procfs, opened once and checked |
 //! | [`dbus`] | a client of a message bus, with one deadline over all that is said |
+//! | [`criu`] | a client of CRIU, which writes processes to images and makes them from images |
 //! | [`rootpath`] | the only way to name something below a container's root |
 //! | [`spec`] | what comes in and goes out as JSON: configuration, record, state, features |
 //! | [`plan`] | pure: a configuration and facts of the host become data; every refusal of a configuration is here |
@@ -105,6 +106,7 @@
 
 pub mod sys;
 
+pub mod criu;
 pub mod dbus;
 pub mod error;
 pub mod log;

@@ -98,6 +98,43 @@ impl Proc {
         Ok(mapped(&String::from_utf8_lossy(&text), uid))
     }
 
+    /// The mounts that a process sees, oldest first: proc_pid_mountinfo(5).
+    pub fn mounts_of(&self, pid: Pid) -> Result<Vec<Mounted>> {
+        let path = format!("{pid}/mountinfo");
+        parse_mounts(self.file(&path, OFlag::O_RDONLY)?).doing(|| format!("/proc/{path}"))
+    }
+
+    /// The number of a namespace that a process is in: proc_pid_ns(5), `net:[4026531840]`.
+    pub fn namespace(&self, pid: Pid, name: &str) -> Result<u64> {
+        let link = format!("{pid}/ns/{name}");
+        let target = nix::fcntl::readlinkat(&self.0, link.as_str())
+            .call(|| format!("readlinkat(\"/proc/{link}\")"))?;
+        let number = target.to_string_lossy().split(['[', ']']).nth(1).and_then(|text| text.parse().ok());
+        number.ok_or_else(|| failure(Kind::System, format!("/proc/{link}: {target:?} is no namespace")))
+    }
+
+    /// All that a process has open: proc_pid_fd(5), proc_pid_fdinfo(5). What is closed meanwhile is left out.
+    pub fn descriptors(&self, pid: Pid) -> Result<Vec<Descriptor>> {
+        let path = format!("{pid}/fd");
+        let dir = self.file(&path, OFlag::O_RDONLY | OFlag::O_DIRECTORY)?;
+        let mut dir = nix::dir::Dir::from_fd(dir).call(|| format!("fdopendir(\"/proc/{path}\")"))?;
+        let numbers = dir.iter().filter_map(|entry| entry.ok()?.file_name().to_str().ok()?.parse().ok());
+        Ok(numbers.filter_map(|number| self.descriptor(pid, number)).collect())
+    }
+
+    fn descriptor(&self, pid: Pid, number: u32) -> Option<Descriptor> {
+        let link = format!("{pid}/fd/{number}");
+        let target = nix::fcntl::readlinkat(&self.0, link.as_str()).ok()?.into();
+        // The link leads to the file itself, whatever has its name by now.
+        let stat = nix::sys::stat::fstatat(&self.0, link.as_str(), nix::fcntl::AtFlags::empty()).ok()?;
+        let info = self.read(&format!("{pid}/fdinfo/{number}")).ok()?;
+        let info = String::from_utf8_lossy(&info);
+        let field = |name: &str| info.lines().find_map(|line| Some(line.strip_prefix(name)?.trim()));
+        let flags = u32::from_str_radix(field("flags:")?, 8).ok()?;
+        let mount = field("mnt_id:")?.parse().ok()?;
+        Some(Descriptor { number, target, mount, stat, reads: flags & 3 != 1, writes: flags & 3 != 0 })
+    }
+
     /// The threads of a process: proc_pid_task(5). Those that end meanwhile are left out, as is all that is forbidden.
     pub fn threads(&self, pid: Pid) -> Vec<Thread> {
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
@@ -140,27 +177,59 @@ pub fn mounted(fstype: &str) -> Result<Option<PathBuf>> {
 /// The mounts that this process sees, oldest first: proc_pid_mountinfo(5).
 pub fn mounts() -> Result<Vec<Mounted>> {
     let file = fs::open("/proc/self/mountinfo", OFlag::O_RDONLY)?;
-    let list = fs::read_all(file, 64 << 20).doing(|| "/proc/self/mountinfo")?;
+    parse_mounts(file).doing(|| "/proc/self/mountinfo")
+}
+
+fn parse_mounts(mountinfo: OwnedFd) -> Result<Vec<Mounted>> {
+    let list = fs::read_all(mountinfo, 64 << 20)?;
     Ok(String::from_utf8_lossy(&list).lines().filter_map(parse_mount).collect())
+}
+
+/// Something that a process has open.
+#[derive(Clone, Debug)]
+pub struct Descriptor {
+    /// By which it has it.
+    pub number: u32,
+    /// A path, or a name such as `pipe:[17]`.
+    pub target: PathBuf,
+    /// The number of the mount that it was opened on.
+    pub mount: u32,
+    /// What is open.
+    pub stat: nix::sys::stat::FileStat,
+    /// For reading.
+    pub reads: bool,
+    /// For writing.
+    pub writes: bool,
 }
 
 /// A mount, as far as anybody asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mounted {
+    /// Its number, for as long as it is mounted.
+    pub id: u32,
+    /// `major:minor` of its file system.
+    pub device: String,
+    /// What of its file system it shows.
+    pub root: PathBuf,
     /// Where, from the process's root.
     pub at: PathBuf,
     /// Such as `ext4`.
     pub fstype: String,
 }
 
-/// proc_pid_mountinfo(5). Space, tab, newline and backslash in a path are octal numbers.
+/// proc_pid_mountinfo(5).
 fn parse_mount(line: &str) -> Option<Mounted> {
     let (left, right) = line.split_once(" - ")?;
-    let mut at = left.split(' ').nth(4)?.to_owned();
-    for (number, plain) in [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")] {
-        at = at.replace(number, plain);
-    }
-    Some(Mounted { at: at.into(), fstype: right.split(' ').next()?.to_owned() })
+    let mut fields = left.split(' ');
+    let (id, _parent, device) = (fields.next()?.parse().ok()?, fields.next()?, fields.next()?.to_owned());
+    let (root, at) = (unescaped(fields.next()?), unescaped(fields.next()?));
+    Some(Mounted { id, device, root, at, fstype: right.split(' ').next()?.to_owned() })
+}
+
+/// Space, tab, newline and backslash in a path are octal numbers.
+fn unescaped(path: &str) -> PathBuf {
+    let escapes = [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")];
+    escapes.into_iter().fold(path.to_owned(), |path, (number, plain)| path.replace(number, plain)).into()
 }
 
 /// The lines are `inside outside count`.
@@ -250,10 +319,16 @@ mod tests {
     }
 
     #[test]
-    fn a_mount_has_a_place_and_a_type() {
+    fn a_mount_has_a_number_a_file_system_a_root_and_a_place() {
         let line =
             r"36 35 98:0 /mnt1 /mnt\040of\134mine rw,noatime master:1 - ext3 /dev/root rw,errors=continue";
-        let mounted = Mounted { at: r"/mnt of\mine".into(), fstype: "ext3".into() };
+        let mounted = Mounted {
+            id: 36,
+            device: "98:0".into(),
+            root: "/mnt1".into(),
+            at: r"/mnt of\mine".into(),
+            fstype: "ext3".into(),
+        };
         assert_eq!(parse_mount(line), Some(mounted));
     }
 

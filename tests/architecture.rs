@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 const LAYERS: [&[&[&str]]; 10] = [
     &[&["sys"]],
     &[&["error", "log"]],
-    &[&["dbus"], &["proc"], &["rootpath"]],
+    &[&["criu"], &["dbus"], &["proc"], &["rootpath"]],
     &[&["spec"]],
     &[&["plan"]],
     &[&["container"]],

@@ -3,9 +3,11 @@
 
 pub mod cgroup;
 pub mod destruction;
+pub mod external;
 pub mod handshake;
 pub mod hooks;
 pub mod id;
+pub mod images;
 pub mod kernel_log;
 pub mod later_hooks;
 pub mod notify;

@@ -51,6 +51,8 @@ pub enum Verb {
     Exec,
     /// `events`
     Events,
+    /// `checkpoint`
+    Checkpoint,
 }
 
 impl Status {
@@ -89,6 +91,8 @@ impl Status {
             // As runc does: also before `start`. --ignore-paused asks for more.
             Verb::Exec => matches!(self, Self::Created | Self::Running),
             Verb::Events => matches!(self, Self::Created | Self::Running | Self::Paused),
+            // Before `start` there is no program that could go on elsewhere.
+            Verb::Checkpoint => matches!(self, Self::Running | Self::Paused),
         }
     }
 }
@@ -147,5 +151,6 @@ mod tests {
         assert_eq!(admitting(Verb::Resume), [false, false, false, true, false]);
         assert_eq!(admitting(Verb::Exec), [false, true, true, false, false]);
         assert_eq!(admitting(Verb::Events), [false, true, true, true, false]);
+        assert_eq!(admitting(Verb::Checkpoint), [false, false, true, true, false]);
     }
 }

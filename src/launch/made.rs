@@ -20,7 +20,7 @@ use crate::init::Own;
 use crate::plan::Plan;
 use crate::proc::Proc;
 use crate::spec::oci::ContainerState;
-use crate::spec::record::Record;
+use crate::spec::record::{ProcessId, Record};
 
 /// What exists of a container that is being made. Dropped before it is kept, it is all removed again.
 pub(super) struct Made<'a> {
@@ -143,6 +143,15 @@ impl<'a> Made<'a> {
             .and_then(|()| hooks::run(on("createRuntime"), &plan.hooks.create_runtime));
         let asked = signals.take();
         ran.and(asked)
+    }
+
+    /// Its process is there: with what `exec` will need, that is all of its record.
+    pub(super) fn complete(&mut self, for_exec: &[u8], proc: &Proc, pid: Pid) -> Result<()> {
+        self.entry()?.keep_for_exec(for_exec)?;
+        let init = proc.process(pid)?.filter(|(_, now)| !now.ended);
+        let start = init.ok_or_else(|| failure(Kind::System, "init has ended"))?.1.start;
+        self.record.process = Some(ProcessId { pid: pid.as_raw(), start });
+        self.entry()?.save(&self.record)
     }
 
     /// A class of service that was named stays, now that there is a container in it.

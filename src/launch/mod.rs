@@ -15,6 +15,7 @@ mod net_devices;
 mod netlink;
 mod order;
 mod receiver;
+pub mod restore;
 mod scheduling;
 mod serve;
 

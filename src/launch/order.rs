@@ -143,6 +143,7 @@ impl Order<'_> {
             boot_id: proc.boot_id()?,
             process: None,
             cgroup,
+            joined: self.plan.namespaces.joined(),
             rdt,
             notify: self.plan.notify,
             shared_mounts: shared.then(|| self.plan.rootfs.path.clone()),

@@ -23,7 +23,6 @@ use crate::init::{Own, set_oom_score};
 use crate::plan::{Authority, Plan};
 use crate::proc::Proc;
 use crate::spec::oci::ContainerState;
-use crate::spec::record::ProcessId;
 use crate::sys::{Call, Errno, net, process};
 
 /// The host in conversation with init.
@@ -168,12 +167,7 @@ impl Host<'_, '_> {
 
     /// The container is there.
     fn record(&self, made: &mut Made<'_>) -> Result<()> {
-        let kept = self.order.for_exec().to_bytes(self.filter)?;
-        made.entry()?.keep_for_exec(&kept)?;
-        let init = self.proc.process(self.pid)?.filter(|(_, now)| !now.ended);
-        let start = init.ok_or_else(|| failure(Kind::System, "init has ended"))?.1.start;
-        made.record.process = Some(ProcessId { pid: self.pid.as_raw(), start });
-        made.entry()?.save(&made.record)
+        made.complete(&self.order.for_exec().to_bytes(self.filter)?, self.proc, self.pid)
     }
 }
 

@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
 use super::duration;
 use super::exec::ExecArgs;
+use super::images::{CheckpointArgs, RestoreArgs};
 use super::update::UpdateArgs;
 
 /// The heading of what every verb takes, so that its own options stand first in its --help.
@@ -162,6 +163,12 @@ pub(super) enum Command {
         /// The container's id
         id: String,
     },
+    /// Write a running container to files, to restore it from
+    #[command(args_override_self = true)]
+    Checkpoint(CheckpointArgs),
+    /// Make a container from such files; its program goes on where it was
+    #[command(args_override_self = true)]
+    Restore(RestoreArgs),
     /// Print what a container uses, again and again, and when its processes are killed for want of memory
     #[command(args_override_self = true)]
     Events(EventsArgs),
@@ -363,6 +370,15 @@ mod tests {
             "r --root /r --log /l/log.json --log-format json resume id",
             "r --root /r --log /l/log.json --log-format json ps --format json id",
             "r ps --format table id -ef -o pid,args",
+            "r checkpoint --image-path /i --work-path /w --leave-running --tcp-established --file-locks --leave-running id",
+            "r checkpoint --image-path /i --work-path /w --pre-dump --parent-path ../pre-checkpoint id",
+            "r --root /r --log /l --log-format json checkpoint --image-path /i --work-path /w --parent-path ../p \
+             --tcp-established --ext-unix-sk --shell-job --page-server 10.0.0.1:27 --file-locks --manage-cgroups-mode soft \
+             --empty-ns network --empty-ns network --lazy-pages --status-fd 3 --tcp-skip-in-flight --link-remap --auto-dedup id",
+            "r --systemd-cgroup restore --bundle /b --pid-file /p --no-pivot --no-new-keyring --detach --image-path /i \
+             --work-path /b --tcp-close --file-locks --lsm-mount-context=x --lsm-profile=selinux:x --console-socket /s id",
+            "r restore --image-path /i --work-path /w --tcp-established --ext-unix-sk --shell-job --file-locks \
+             --manage-cgroups-mode ignore --empty-ns network --auto-dedup --detach --pid-file /p -no-subreaper --bundle /b id",
         ] {
             if let Err(error) = parse(line) {
                 panic!("{line}: {error}");
@@ -410,8 +426,20 @@ mod tests {
     #[test]
     fn a_verb_without_an_id_is_refused() {
         for verb in [
-            "create", "run", "start", "state", "kill", "delete", "pause", "resume", "ps", "update", "exec",
+            "create",
+            "run",
+            "start",
+            "state",
+            "kill",
+            "delete",
+            "pause",
+            "resume",
+            "ps",
+            "update",
+            "exec",
             "events",
+            "checkpoint",
+            "restore",
         ] {
             assert!(parse(&format!("r {verb}")).is_err(), "{verb}");
         }
@@ -421,5 +449,7 @@ mod tests {
     fn a_flag_without_its_value_is_said_in_the_words_that_podman_looks_for() {
         let error = parse("r create --pid-file").unwrap_err();
         assert_eq!(super::in_the_fields_words(&error, ""), "flag needs an argument: --pid-file");
+        let error = parse("r restore --lsm-mount-context").unwrap_err();
+        assert_eq!(super::in_the_fields_words(&error, ""), "flag needs an argument: --lsm-mount-context");
     }
 }

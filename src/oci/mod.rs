@@ -4,6 +4,7 @@
 mod cli;
 mod duration;
 mod exec;
+mod images;
 mod update;
 
 use std::ffi::OsString;
@@ -33,6 +34,7 @@ use cli::{
     CgroupManager, Cli, Command, CreateArgs, EventsArgs, ListArgs, ListFormat, LogFormat, LogLevel, PsArgs,
     RootlessArg,
 };
+use images::RestoreArgs;
 
 /// The definition of the command line, for manual pages and shell completions.
 pub fn command() -> clap::Command {
@@ -74,7 +76,11 @@ fn begin(cli: &Cli) -> Result<()> {
     sys::process::on_large_file_fail();
     // Before this process opens anything itself.
     let kept = kept_open(&cli.command);
-    let closed = (3..kept.saturating_add(3)).find(|fd| !sys::fs::is_open(*fd));
+    let named = match &cli.command {
+        Command::Checkpoint(args) => args.status_fd(),
+        _ => None,
+    };
+    let closed = (3..kept.saturating_add(3)).chain(named).find(|fd| !sys::fs::is_open(*fd));
     let format = match cli.log_format {
         LogFormat::Text => Format::Text,
         LogFormat::Json => Format::Json,
@@ -85,7 +91,7 @@ fn begin(cli: &Cli) -> Result<()> {
     log::init(path.map(std::path::Path::new), format, warns)?;
     if let Some(fd) = closed {
         return Err(invalid(format!(
-            "descriptor {fd} is not open, and LISTEN_FDS or --preserve-fds asks for it"
+            "descriptor {fd} is not open, and LISTEN_FDS, --preserve-fds or --status-fd asks for it"
         )));
     }
     // Whatever the caller has left open is not the container's, but for what it is told to keep.
@@ -119,14 +125,7 @@ fn dispatch(cli: &Cli) -> Result<u8> {
     match &cli.command {
         Command::Create(args) => verbs::create::create(&runtime(cli)?, &creation(cli, args)?)?,
         Command::Run(args) => {
-            let attendance = match (args.detach, args.keep) {
-                (true, _) => Attendance::Detached,
-                (false, true) => Attendance::ForegroundAndKeep,
-                (false, false) => Attendance::Foreground,
-            };
-            if attendance != Attendance::Detached && !args.no_subreaper {
-                sys::process::adopt_orphans()?;
-            }
+            let attendance = attendance((args.detach, args.keep), args.no_subreaper)?;
             return verbs::run::run(&runtime(cli)?, &creation(cli, &args.create)?, attendance);
         }
         Command::Start { id } => verbs::start::start(&runtime(cli)?, &parse(id)?, manager()?.as_ref())?,
@@ -148,6 +147,10 @@ fn dispatch(cli: &Cli) -> Result<u8> {
         Command::Pause { id } => verbs::pause::pause(&runtime(cli)?, &parse(id)?)?,
         Command::Resume { id } => verbs::pause::resume(&runtime(cli)?, &parse(id)?)?,
         Command::Events(args) => events(&runtime(cli)?, args)?,
+        Command::Checkpoint(args) => {
+            verbs::checkpoint::checkpoint(&runtime(cli)?, &parse(args.id())?, args.asked()?)?;
+        }
+        Command::Restore(args) => return restore(cli, args),
         Command::Ps(args) => ps(&runtime(cli)?, args)?,
         Command::List(args) => list(&runtime(cli)?, args)?,
         Command::Spec { bundle, rootless } => {
@@ -200,14 +203,50 @@ fn creation(cli: &Cli, args: &CreateArgs) -> Result<Creation> {
             no_new_keyring: args.no_new_keyring,
             notify: manager.is_some(),
             driver: driver(cli),
-            rootless: match cli.rootless {
-                None | Some(RootlessArg::Auto) => Rootless::Auto,
-                Some(RootlessArg::True) => Rootless::True,
-                Some(RootlessArg::False) => Rootless::False,
-            },
+            rootless: rootless(cli),
         },
         manager,
     })
+}
+
+/// Whether this process stays, and what it is to the container's orphans then.
+fn attendance((detach, keep): (bool, bool), no_subreaper: bool) -> Result<Attendance> {
+    let attendance = match (detach, keep) {
+        (true, _) => Attendance::Detached,
+        (false, true) => Attendance::ForegroundAndKeep,
+        (false, false) => Attendance::Foreground,
+    };
+    if attendance != Attendance::Detached && !no_subreaper {
+        sys::process::adopt_orphans()?;
+    }
+    Ok(attendance)
+}
+
+fn restore(cli: &Cli, args: &RestoreArgs) -> Result<u8> {
+    let creation = Creation {
+        id: parse(&args.id)?,
+        bundle: args.bundle.clone(),
+        config: args.config.clone(),
+        console_socket: args.console_socket.clone(),
+        pid_file: args.pid_file.clone(),
+        pidfd_socket: None,
+        listen_fds: 0,
+        preserve_fds: args.preserve_fds,
+        wishes: Wishes { driver: driver(cli), rootless: rootless(cli), ..Wishes::default() },
+        manager: None,
+    };
+    let asked =
+        verbs::restore::Asked { creation, images: args.images(), work: args.work(), opts: args.opts() };
+    let attendance = attendance((args.detach, false), args.no_subreaper)?;
+    verbs::restore::restore(&runtime(cli)?, asked, attendance)
+}
+
+fn rootless(cli: &Cli) -> Rootless {
+    match cli.rootless {
+        None | Some(RootlessArg::Auto) => Rootless::Auto,
+        Some(RootlessArg::True) => Rootless::True,
+        Some(RootlessArg::False) => Rootless::False,
+    }
 }
 
 /// Of a new container; later verbs may say it, too, and go by what `create` did. podman says --systemd-cgroup for all

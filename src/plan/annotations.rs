@@ -36,11 +36,12 @@ enum Meaning {
 const PIDFD_RECEIVER: &str = "run.oci.pidfd_receiver";
 const HOOKS_STDOUT: &str = "run.oci.hooks.stdout";
 const HOOKS_STDERR: &str = "run.oci.hooks.stderr";
+/// For `checkpoint` and `restore`: a file of options for CRIU.
+pub const CRIU_CONFIG: &str = "org.criu.config";
 
 /// All that are known. A key that ends in a dot is for all that begin so. What is not here is ignored.
 const KNOWN: [(&str, Meaning); 15] = [
-    // For CRIU, when it restores.
-    ("org.criu.config", Meaning::Kept),
+    (CRIU_CONFIG, Meaning::Honoured),
     // For the systemd driver: they name cgroups below the scope.
     ("run.oci.systemd.subgroup", Meaning::Kept),
     ("run.oci.delegate-cgroup", Meaning::Kept),

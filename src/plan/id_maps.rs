@@ -49,6 +49,13 @@ impl IdMap {
         self.ranges.iter().any(|r| id >= r.inside && id - r.inside < r.size)
     }
 
+    /// What an id of the container's is on the host; `None` if it has no such id.
+    pub fn on_host(&self, id: u32) -> Option<u32> {
+        let within =
+            |r: &IdRange| Some(r.outside + id.checked_sub(r.inside).filter(|offset| *offset < r.size)?);
+        self.ranges.iter().find_map(within)
+    }
+
     /// Who prepares the container: its root, or the lowest of its ids if it has none.
     pub fn first(&self) -> u32 {
         self.ranges.iter().map(|r| r.inside).min().unwrap_or(0)

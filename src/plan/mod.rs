@@ -133,6 +133,13 @@ pub struct Plan {
     pub notify: bool,
 }
 
+impl Plan {
+    /// Whether the program has a terminal.
+    pub fn has_terminal(&self) -> bool {
+        self.process.as_ref().is_some_and(|process| process.terminal.is_some())
+    }
+}
+
 /// The container's file system.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RootfsPlan {

@@ -33,6 +33,12 @@ pub struct Join {
     pub path: PathBuf,
 }
 
+/// namespaces(7)
+const ALL: [LinuxNamespaceType; 8] = {
+    use LinuxNamespaceType::{Cgroup, Ipc, Mount, Network, Pid, Time, User, Uts};
+    [Cgroup, Ipc, Mount, Network, Pid, Time, User, Uts]
+};
+
 /// The CLONE_NEW* bit of a type.
 pub const fn bit(kind: LinuxNamespaceType) -> u64 {
     match kind {
@@ -56,6 +62,11 @@ impl Namespaces {
     /// Whether one of this type is joined.
     pub fn joins(&self, kind: LinuxNamespaceType) -> bool {
         self.join.iter().any(|join| join.kind == bit(kind))
+    }
+
+    /// The types of those that are joined.
+    pub fn joined(&self) -> Vec<LinuxNamespaceType> {
+        ALL.into_iter().filter(|kind| self.joins(*kind)).collect()
     }
 
     /// Whether the container has one of its own, new or joined; else it has the runtime's.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::OCI_VERSION;
-use super::oci::{ContainerState, Hook, State, StateBuilder};
+use super::oci::{ContainerState, Hook, LinuxNamespaceType, State, StateBuilder};
 use crate::proc::StartTime;
 
 /// The form of a record; one of another form is another version's, and is refused.
@@ -36,6 +36,9 @@ pub struct Record {
     pub process: Option<ProcessId>,
     /// Where its cgroup is; one that is not its own is its caller's, in which it has stayed.
     pub cgroup: CgroupRecord,
+    /// Its namespaces that were there before, and go on without it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub joined: Vec<LinuxNamespaceType>,
     /// What it has of resctrl.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rdt: Option<RdtRecord>,

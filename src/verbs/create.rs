@@ -57,21 +57,20 @@ pub(super) fn make(
     let bundle = spec::load(&creation.bundle, creation.config.as_deref())?;
     let facts = facts::of(&bundle.spec)?;
     let plan = plan::compile(&bundle, creation.id.as_str(), facts, creation.wishes)?;
-    let wanted = plan.process.as_ref().is_some_and(|process| process.terminal.is_some());
-    let terminal = terminal(wanted, creation.console_socket.as_deref(), foreground)?;
-    order(runtime, creation, &bundle, &plan, (start, terminal))
-}
-
-fn order(
-    runtime: &Runtime,
-    creation: &Creation,
-    bundle: &Bundle,
-    plan: &Plan,
-    (start, terminal): (Start, Terminal),
-) -> Result<Launched> {
+    let terminal = terminal(plan.has_terminal(), creation.console_socket.as_deref(), foreground)?;
     // Before the rootfs becomes the current directory.
     let pidfd_socket = creation.pidfd_socket.as_ref().map(std::path::absolute).transpose()?;
-    launch::launch(Order {
+    launch::launch(order(runtime, creation, (&bundle, &plan), (start, terminal), pidfd_socket.as_deref()))
+}
+
+pub(super) fn order<'a>(
+    runtime: &'a Runtime,
+    creation: &'a Creation,
+    (bundle, plan): (&'a Bundle, &'a Plan),
+    (start, terminal): (Start, Terminal),
+    pidfd_socket: Option<&'a Path>,
+) -> Order<'a> {
+    Order {
         store: &runtime.store,
         id: &creation.id,
         bundle,
@@ -79,11 +78,11 @@ fn order(
         start,
         terminal,
         pid_file: creation.pid_file.as_deref(),
-        pidfd_socket: pidfd_socket.as_deref(),
+        pidfd_socket,
         manager: creation.manager.as_ref(),
         listen_fds: creation.listen_fds,
         preserve_fds: creation.preserve_fds,
-    })
+    }
 }
 
 /// A terminal needs somebody who serves it, and who waits for one must get it.

@@ -5,6 +5,7 @@ use std::os::fd::AsFd;
 use super::Runtime;
 use super::create::{Creation, Foreground, make};
 use crate::container::cgroup::{Tree, Victim};
+use crate::container::id::ContainerId;
 use crate::container::{destruction, later_hooks};
 use crate::error::{Kind, Result, best_effort, kind_of};
 use crate::launch::foreground::{Signals, attend};
@@ -37,17 +38,27 @@ pub fn run(runtime: &Runtime, creation: &Creation, attendance: Attendance) -> Re
     }
     let signals = Signals::hold()?;
     let launched = make(runtime, creation, Start::AtOnce, Foreground::Yes)?;
-    let mut launched = started(runtime, launched)?;
-    let (terminal, notify, id) = (launched.terminal.take(), launched.notify.take(), creation.id.clone());
+    stay(runtime, &creation.id, started(runtime, launched)?, &signals, attendance)
+}
+
+/// Attends to a container that runs until it ends, and deletes it then.
+pub(super) fn stay(
+    runtime: &Runtime,
+    id: &ContainerId,
+    mut launched: Launched,
+    signals: &Signals,
+    attendance: Attendance,
+) -> Result<u8> {
+    let (terminal, notify) = (launched.terminal.take(), launched.notify.take());
     let Launched { entry, record, pid, pidfd, .. } = launched;
     // Others may do something with it while it runs.
     drop(entry);
-    let code = attend((pid, pidfd.as_fd()), &signals, terminal, notify);
+    let code = attend((pid, pidfd.as_fd()), signals, terminal, notify);
     if code.as_ref().is_ok_and(|code| *code == KILLED) {
         best_effort("find out why it was killed", tell_if_out_of_memory(&record));
     }
     if attendance == Attendance::Foreground {
-        match runtime.store.lock(&id) {
+        match runtime.store.lock(id) {
             // Somebody has deleted it already.
             Err(error) if kind_of(&error) == Kind::NotFound => {}
             entry => {

@@ -16,6 +16,8 @@ mod cgroup_faults;
 #[cfg(test)]
 mod cgroups;
 #[cfg(test)]
+mod checkpoint;
+#[cfg(test)]
 mod concurrency;
 #[cfg(test)]
 mod cpus;

@@ -1,0 +1,133 @@
+//! The directory that a container is written to by `checkpoint`, and made from by `restore`. Nearly all in it is
+//! CRIU's; whose images they are it does not say.
+
+use std::ffi::OsStr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use nix::sys::stat::Mode;
+
+use crate::criu::Opts;
+use crate::error::{Doing, Result, invalid};
+use crate::sys::fs::{self, Lookup, OFlag};
+use crate::sys::{Call, Errno};
+
+/// What the first process had as its standard descriptors, a JSON array of strings: runc's name and form.
+const DESCRIPTORS: &str = "descriptors.json";
+
+/// What CRIU takes options from where the annotation does not say: ours, or what a host has for another runtime.
+const CONFIGS: [&str; 2] = ["/etc/criu/minidocker-oci.conf", "/etc/criu/runc.conf"];
+
+/// The file with options that go before all others; an empty annotation is for none.
+pub fn config(annotation: Option<&String>) -> Option<String> {
+    match annotation {
+        Some(path) => Some(path.clone()).filter(|path| !path.is_empty()),
+        None => CONFIGS.iter().find(|path| Path::new(path).is_file()).map(|path| (*path).to_owned()),
+    }
+}
+
+/// A directory for CRIU.
+#[derive(Debug)]
+pub struct Dir {
+    fd: OwnedFd,
+    path: PathBuf,
+}
+
+impl Dir {
+    /// Makes it where it is missing, for its owner alone: what is written holds all that is in the memory of processes.
+    pub fn make(path: &Path) -> Result<Self> {
+        let path = std::path::absolute(path)?;
+        let mut builder = std::fs::DirBuilder::new();
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        builder.recursive(true).create(&path).call(|| format!("mkdir({path:?})"))?;
+        Self::open(&path)
+    }
+
+    /// Opens one that is there.
+    pub fn open(path: &Path) -> Result<Self> {
+        let path = std::path::absolute(path)?;
+        let fd = fs::open(&path, OFlag::O_RDONLY | OFlag::O_DIRECTORY)?;
+        Ok(Self { fd, path })
+    }
+
+    /// Lets a group look files up in it: processes that are restored in a user namespace do so with their own ids. The
+    /// files may be read by anybody who gets that far.
+    pub fn let_in(&self, gid: u32) -> Result<()> {
+        let mode = Mode::from_bits_truncate(fs::stat(&self.fd)?.st_mode);
+        if mode.contains(Mode::S_IXOTH) {
+            return Ok(());
+        }
+        let what = || format!("{:?}", self.path);
+        nix::unistd::fchown(&self.fd, None, Some(gid.into()))
+            .call(|| format!("fchown({gid})"))
+            .doing(what)?;
+        nix::sys::stat::fchmod(&self.fd, mode | Mode::S_IXGRP).call(|| "fchmod(g+x)").doing(what)
+    }
+
+    /// Its descriptor.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    /// What CRIU is told whatever it does: to work in these directories, and to say what it does.
+    pub fn opts(&self, work: &Self, opts: Opts) -> Opts {
+        /// criu(8), `-v4`: all that there is, for who asks why can rarely try again.
+        const VERBOSE: i32 = 4;
+        Opts {
+            images_dir_fd: self.fd.as_raw_fd(),
+            work_dir_fd: Some(work.fd.as_raw_fd()),
+            log_level: Some(VERBOSE),
+            notify_scripts: Some(true),
+            // A terminal's other end is the caller's.
+            orphan_pts_master: Some(true),
+            // What the host mounts may go on to appear in a container.
+            ext_masters: Some(true),
+            ext_sharing: Some(true),
+            ..opts
+        }
+    }
+
+    /// For people.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// That there is a directory at this path, from here: CRIU makes a link to it, which goes wherever this one does.
+    pub fn check_parent(&self, parent: &Path) -> Result<()> {
+        if parent.is_absolute() {
+            return Err(invalid(format!("--parent-path: {parent:?} is not relative to --image-path")));
+        }
+        nix::fcntl::openat(
+            &self.fd,
+            parent,
+            OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC,
+            Mode::empty(),
+        )
+        .map(drop)
+        .call(|| format!("openat({parent:?}) from {:?}", self.path))
+        .doing(|| "--parent-path")
+    }
+
+    /// Keeps what the standard descriptors were.
+    pub fn write_descriptors(&self, descriptors: &[String]) -> Result<()> {
+        let what = || format!("{:?}", self.path.join(DESCRIPTORS));
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_NOFOLLOW;
+        let file = fs::openat2(&self.fd, OsStr::new(DESCRIPTORS), flags, 0o600, Lookup::Strict)
+            .call(|| "openat2()")
+            .doing(what)?;
+        fs::write_all(file, &serde_json::to_vec(descriptors).doing(what)?).doing(what)
+    }
+
+    /// What they were; images of others may not tell.
+    pub fn descriptors(&self) -> Result<Vec<String>> {
+        const LARGEST: u64 = 1 << 20;
+        let what = || format!("{:?}", self.path.join(DESCRIPTORS));
+        match fs::openat2(&self.fd, OsStr::new(DESCRIPTORS), OFlag::O_RDONLY, 0, Lookup::Strict) {
+            Err(Errno::ENOENT) => Ok(Vec::new()),
+            opened => {
+                let bytes = fs::read_all(opened.call(|| "openat2()").doing(what)?, LARGEST).doing(what)?;
+                serde_json::from_slice(&bytes).doing(what)
+            }
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! `checkpoint ID`: runc's, not the specification's. A running container is written to files, by CRIU.
+
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+
+use nix::unistd::Pid;
+
+use super::{Current, Runtime};
+use crate::container::cgroup::{Cgroup, Tree};
+use crate::container::destruction::DEADLINE;
+use crate::container::external::{self, Descriptors};
+use crate::container::id::ContainerId;
+use crate::container::images::{self, Dir};
+use crate::container::process::Alive;
+use crate::container::status::Verb;
+use crate::criu::{Begin, Kind as Task, Notice, Opts, Program, Session};
+use crate::error::{Doing, Kind, Result, failure, unsupported};
+use crate::launch::foreground::Signals;
+use crate::plan::annotations::CRIU_CONFIG;
+use crate::proc::Proc;
+use crate::spec::record::Record;
+use crate::sys::Call;
+
+/// What CRIU writes about its work, beside what it says of a failure.
+const LOG: &str = "dump.log";
+
+/// What is to be written, and how.
+#[derive(Debug)]
+pub struct Asked {
+    /// `--image-path`
+    pub images: PathBuf,
+    /// `--work-path`; the images' without one.
+    pub work: Option<PathBuf>,
+    /// `--parent-path`
+    pub parent: Option<PathBuf>,
+    /// What becomes of the container.
+    pub then: Then,
+    /// `--status-fd`: gets a byte when a server of `--lazy-pages` takes requests.
+    pub status: Option<OwnedFd>,
+    /// What is CRIU's alone.
+    pub opts: Opts,
+}
+
+/// What becomes of the container when it has been written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Then {
+    /// It has stopped.
+    Stop,
+    /// It goes on: `--leave-running`.
+    GoOn,
+    /// Its memory alone has been written, and it goes on: `--pre-dump`.
+    GoOnUnwritten,
+}
+
+/// Writes the container. What fails, or is asked to end, leaves it running.
+pub fn checkpoint(runtime: &Runtime, id: &ContainerId, asked: Asked) -> Result<()> {
+    let entry = runtime.lock(id)?;
+    let record = entry.record()?;
+    let current = Current::of(record.as_ref(), entry.has_gate()?)?;
+    let (true, Some(record), Some(alive)) =
+        (current.status.admits(Verb::Checkpoint), &record, &current.alive)
+    else {
+        let text = format!("cannot checkpoint container {id}: it is {}", current.status);
+        return Err(failure(Kind::InvalidState, text));
+    };
+    write(record, alive, asked).doing(|| format!("checkpoint of container {id}"))
+}
+
+/// CRIU reads and writes what of other processes only root may.
+pub(super) fn only_root() -> anyhow::Error {
+    unsupported("only root can write processes to images, and make them from images")
+}
+
+fn write(record: &Record, alive: &Alive, asked: Asked) -> Result<()> {
+    if !nix::unistd::geteuid().is_root() {
+        return Err(only_root());
+    }
+    let program = Program::find()?;
+    let images = Dir::make(&asked.images).doing(|| "--image-path")?;
+    let work = asked.work.as_deref().unwrap_or(&asked.images);
+    let work = Dir::make(work).doing(|| "--work-path")?;
+    if let Some(parent) = &asked.parent {
+        images.check_parent(parent)?;
+    }
+    let (then, mut status) = (asked.then, asked.status.map(std::fs::File::from));
+    let proc = Proc::open()?;
+    let tree = record.cgroup.is_ours().then(Tree::find).transpose()?;
+    let cgroup = tree.as_ref().map(|tree| tree.open(&record.cgroup)).transpose()?.flatten();
+    let opts = opts(record, &proc, alive, (asked.opts, then, asked.parent))?;
+    let freeze_cgroup = tree.map(|tree| tree.shown(&record.cgroup.path).to_string_lossy().into_owned());
+    let opts = Opts { freeze_cgroup, ..images.opts(&work, opts) };
+    let task = if then == Then::GoOnUnwritten { Task::SinglePreDump } else { Task::Dump };
+    let mut noticed = |notice: Notice| match notice.action.as_str() {
+        // All stand still.
+        "query-ext-files" => {
+            let mut all: BTreeSet<Pid> = [alive.pid].into();
+            all.extend(cgroup.as_ref().map(Cgroup::processes).transpose()?.into_iter().flatten());
+            let descriptors = Descriptors::of(&proc, alive.pid, &all)?;
+            images.write_descriptors(&descriptors.names)?;
+            Ok(descriptors.external.into_iter().collect())
+        }
+        "status-ready" => {
+            let written = status.take().map_or(Ok(()), |mut reader| reader.write_all(b"\0"));
+            written.call(|| "write(--status-fd)")?;
+            Ok(Vec::new())
+        }
+        _ => Ok(Vec::new()),
+    };
+    let signals = Signals::that_ask_to_end()?;
+    let session = Session::start(&program, &Begin::default())?;
+    session.run((task, opts), (work.fd(), work.path()), signals.fd(), &mut noticed)?;
+    // CRIU has killed it; what the next verb sees of it is over.
+    match then == Then::Stop && !alive.wait(DEADLINE)? {
+        true => Err(failure(Kind::System, format!("written, and still there after {DEADLINE:?}"))),
+        false => Ok(()),
+    }
+}
+
+fn opts(
+    record: &Record,
+    proc: &Proc,
+    alive: &Alive,
+    (opts, then, parent): (Opts, Then, Option<PathBuf>),
+) -> Result<Opts> {
+    let mounts = external::mount_points(proc, alive)?;
+    let mut external: Vec<String> = mounts.iter().map(|at| format!("mnt[{at}]:{at}")).collect();
+    external.extend(external::namespaces(proc, alive, &record.joined)?);
+    Ok(Opts {
+        pid: Some(alive.pid.as_raw()),
+        log_file: Some(LOG.to_owned()),
+        leave_running: Some(then != Then::Stop),
+        // What has changed since is known from here on, or has been since the parent.
+        track_mem: Some(then == Then::GoOnUnwritten || parent.is_some()),
+        parent_img: parent.map(|path| path.to_string_lossy().into_owned()),
+        external,
+        config_file: images::config(record.annotations.get(CRIU_CONFIG)),
+        ..opts
+    })
+}

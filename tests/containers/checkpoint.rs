@@ -1,0 +1,536 @@
+//! `checkpoint` and `restore`. They need a CRIU that works here: `conformance/in-tree $(conformance/tree criu)` has one.
+
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::support::bundle::{add_mount, add_user_namespace, set_namespace};
+use crate::support::terminal::{ConsoleSocket, expect};
+use crate::support::{
+    Bundle, Case, Done, case, eventually, is_there, link, make_dir, need, nothing_is_left, read, remove,
+    within, write,
+};
+
+/// Counts for as long as it runs; ends with 3 when it is told to. It starts no other program meanwhile: CRIU can't seize
+/// a process that is frozen in the middle of vfork(2), and gives up after ten seconds.
+const COUNTING: &str = "mkfifo /f; exec 9<>/f; trap 'exit 3' TERM; \
+     n=0; while :; do n=$((n+1)); echo $n >/n; read -t 0.02 x <&9; done";
+
+/// Why CRIU does not work here; nothing if it does.
+fn lacking() -> &'static str {
+    static LACKING: OnceLock<String> = OnceLock::new();
+    LACKING.get_or_init(|| match Command::new("criu").arg("check").output() {
+        Err(_) => "criu is not installed".to_owned(),
+        Ok(output) if output.status.success() => String::new(),
+        Ok(output) => {
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            format!("criu does not work here: {}", said.lines().next().unwrap_or_default())
+        }
+    })
+}
+
+/// Begins a test that needs CRIU.
+macro_rules! criu_case {
+    () => {{
+        need!(lacking().is_empty(), "{}", lacking());
+        case!()
+    }};
+}
+
+/// A running container that counts.
+fn counting(case: &Case, change: impl FnOnce(&mut serde_json::Value)) -> Bundle {
+    let b = case.script(COUNTING, change);
+    case.started(&b);
+    eventually("it counts", || number(&b) > 2);
+    b
+}
+
+fn number(b: &Bundle) -> u64 {
+    std::fs::read_to_string(b.rootfs("n")).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0)
+}
+
+fn goes_on(b: &Bundle) -> bool {
+    let before = number(b);
+    within(Duration::from_secs(5), || number(b) > before)
+}
+
+fn images(case: &Case) -> PathBuf {
+    case.path("images")
+}
+
+fn checkpoint(case: &Case, id: &str, flags: &[&str]) -> Done {
+    let (images, work) = (images(case), case.path("work"));
+    let line =
+        ["checkpoint", "--image-path", images.to_str().unwrap(), "--work-path", work.to_str().unwrap()];
+    case.call(line.iter().chain(flags).chain([&id])).finish()
+}
+
+fn restore(case: &Case, b: &Bundle, id: &str, flags: &[&str]) -> Done {
+    let (images, work) = (images(case), case.path("work"));
+    let line = ["restore", "--image-path", images.to_str().unwrap(), "--work-path", work.to_str().unwrap()];
+    case.call(line.iter().chain(&["-b", b.path()]).chain(flags).chain([&id])).finish()
+}
+
+/// The container `of` of a bundle, written, deleted and restored under another id, detached; answers what has been
+/// restored.
+fn moved(case: &Case, b: &Bundle, of: &str) -> Bundle {
+    checkpoint(case, of, &[]).prints("");
+    case.until(of, "stopped");
+    case.call(["delete", of]).finish().prints("");
+    let other = b.as_id(case, &format!("{of}-restored"));
+    restore(case, &other, &other.id, &["--detach"]).ok();
+    other
+}
+
+#[test]
+fn a_container_goes_on_where_it_was_when_it_is_restored() {
+    let case = criu_case!();
+    let b = counting(&case, |_| {});
+    checkpoint(&case, &b.id, &[]).prints("");
+    let at = number(&b);
+    assert_eq!((case.status(&b.id).as_str(), case.pid(&b.id)), ("stopped", 0));
+    for file in ["images/descriptors.json", "images/inventory.img", "work/dump.log", "work/stats-dump"] {
+        assert!(is_there(case.path(file)), "{file}");
+    }
+    // It may be there meanwhile, or may not be.
+    restore(&case, &b, &b.id, &["--detach"]).fails(&["already exists"]);
+    case.call(["delete", &b.id]).finish().prints("");
+    write(&b.rootfs("n"), "0\n", 0o644);
+    let pid_file = case.path("pid");
+    restore(&case, &b, &b.id, &["-d", "--pid-file", pid_file.to_str().unwrap()]).prints("");
+    eventually("it counts on", || number(&b) > at);
+    assert!(number(&b) < at + 1000, "{} after {at}", number(&b));
+    let pid = case.pid(&b.id);
+    assert_eq!((case.status(&b.id).as_str(), read(&pid_file)), ("running", pid.to_string()));
+    assert!(read(b.cgroup.join("cgroup.procs")).lines().any(|line| line == pid.to_string()));
+    // All verbs find it.
+    case.call(["pause", &b.id]).finish().ok();
+    case.call(["resume", &b.id]).finish().ok();
+    assert!(goes_on(&b));
+    case.call(["kill", &b.id]).finish().ok();
+    case.until(&b.id, "stopped");
+    case.call(["delete", &b.id]).finish().prints("");
+}
+
+#[test]
+fn a_container_is_restored_under_another_id_in_another_cgroup() {
+    let case = criu_case!();
+    let b = counting(&case, |config| {
+        config["linux"]["resources"] = json!({ "unified": { "cgroup.max.depth": "3" } });
+    });
+    let other = moved(&case, &b, &b.id);
+    assert!(goes_on(&b));
+    assert!(!is_there(&b.cgroup));
+    assert_eq!(read(other.cgroup.join("cgroup.max.depth")), "3\n");
+    // Again, from what has been restored.
+    std::fs::rename(images(&case), case.path("used")).unwrap();
+    let third = moved(&case, &b, &other.id);
+    assert!(goes_on(&b));
+    case.delete(&third.id);
+}
+
+#[test]
+fn a_container_that_is_left_running_goes_on_and_can_be_restored_all_the_same() {
+    let case = criu_case!();
+    let b = counting(&case, |_| {});
+    checkpoint(&case, &b.id, &["--leave-running", "--tcp-established", "--file-locks", "--leave-running"])
+        .prints("");
+    assert!(goes_on(&b));
+    assert_eq!(case.status(&b.id), "running");
+    case.call(["kill", &b.id, "KILL"]).finish().ok();
+    case.until(&b.id, "stopped");
+    case.call(["delete", &b.id]).finish().ok();
+    restore(&case, &b, &b.id, &["-d", "--tcp-established", "--file-locks", "--no-pivot", "--no-new-keyring"])
+        .ok();
+    assert!(goes_on(&b));
+    case.delete(&b.id);
+}
+
+#[test]
+fn a_paused_container_stays_so_if_it_is_left_running() {
+    let case = criu_case!();
+    let b = counting(&case, |_| {});
+    case.call(["pause", &b.id]).finish().ok();
+    checkpoint(&case, &b.id, &["--leave-running"]).prints("");
+    assert_eq!(case.status(&b.id), "paused");
+    case.call(["resume", &b.id]).finish().ok();
+    assert!(goes_on(&b));
+    case.delete(&b.id);
+}
+
+#[test]
+fn what_has_not_changed_since_a_pre_dump_is_not_written_again() {
+    let case = criu_case!();
+    let b = counting(&case, |_| {});
+    let before = case.path("before");
+    let line = ["checkpoint", "--pre-dump", "--image-path", before.to_str().unwrap(), &b.id];
+    let done = case.call(line).finish();
+    if done.code() != 0 {
+        case.delete(&b.id);
+    }
+    need!(!done.stderr().contains("racking memory is not available"), "this kernel does not track memory");
+    done.prints("");
+    assert!(goes_on(&b));
+    checkpoint(&case, &b.id, &["--parent-path", "../before"]).prints("");
+    assert_eq!(std::fs::read_link(images(&case).join("parent")).unwrap(), Path::new("../before"));
+    case.call(["delete", &b.id]).finish().ok();
+    restore(&case, &b, &b.id, &["-d"]).ok();
+    assert!(goes_on(&b));
+    case.delete(&b.id);
+}
+
+#[test]
+fn a_terminal_is_a_new_one_after_it_has_been_restored() {
+    let case = criu_case!();
+    let b = case.script("while read line; do echo \"[$line]\"; done", |config| {
+        config["process"]["terminal"] = json!(true);
+    });
+    let socket = ConsoleSocket::listen(&case.path("console"));
+    let call = case.call(["create", "-b", b.path(), "--console-socket", "console", &b.id]).spawn();
+    let first = socket.receive();
+    call.wait().ok();
+    case.call(["start", &b.id]).finish().ok();
+    nix::unistd::write(&first.fds[0], b"one\n").unwrap();
+    expect(first.fds[0].as_fd(), "[one]");
+    checkpoint(&case, &b.id, &[]).prints("");
+    case.call(["delete", &b.id]).finish().ok();
+    restore(&case, &b, &b.id, &["-d"]).fails(&["--console-socket"]);
+    let images = images(&case);
+    let line = ["restore", "-d", "-b", b.path(), "--console-socket", "console", "--image-path"];
+    let call = case.call(line.iter().chain([&images.to_str().unwrap(), &b.id.as_str()])).spawn();
+    let second = socket.receive();
+    call.wait().ok();
+    nix::unistd::write(&second.fds[0], b"two\n").unwrap();
+    expect(second.fds[0].as_fd(), "[two]");
+    case.delete(&b.id);
+}
+
+/// As engines write it: masked and read-only paths, a filter, binds, all that the kernel has file systems for.
+fn as_an_engine(case: &Case, config: &mut serde_json::Value) {
+    let (dir, file) = (case.subdir("volume"), case.file("hosts", "127.0.0.1 box\n", 0o644));
+    write(&dir.join("inside"), "a volume\n", 0o644);
+    add_mount(config, "/sys", "sysfs", "sysfs", &["nosuid", "noexec", "nodev", "ro"]);
+    add_mount(config, "/sys/fs/cgroup", "cgroup", "cgroup", &["nosuid", "noexec", "nodev", "ro"]);
+    add_mount(config, "/dev/mqueue", "mqueue", "mqueue", &["nosuid", "noexec", "nodev"]);
+    add_mount(config, "/link/volume", "bind", dir, &["rbind", "rslave"]);
+    add_mount(config, "/etc/hosts", "bind", file, &["bind", "ro"]);
+    config["linux"]["maskedPaths"] =
+        json!(["/proc/kcore", "/proc/keys", "/proc/timer_list", "/sys/firmware", "/proc/scsi"]);
+    config["linux"]["readonlyPaths"] = json!(["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys"]);
+    config["linux"]["seccomp"] = json!({
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "syscalls": [{ "names": ["mount", "reboot"], "action": "SCMP_ACT_ERRNO" }],
+    });
+}
+
+/// Looks around when it is told to.
+const LOOKING: &str = "exec >/dev/null 2>&1; mkfifo /f; exec 9<>/f; trap 'cat /link/volume/inside /etc/hosts >/seen; ls -A /proc/keys /sys/firmware >>/seen; \
+     grep -E \"^(Seccomp|NoNewPrivs):\" /proc/self/status >>/seen; touch /proc/sys/x 2>>/seen; (echo >>/etc/hosts) 2>>/seen; echo end >>/seen' USR1; \
+     n=0; while :; do n=$((n+1)); echo $n >/n; read -t 0.02 x <&9; done";
+
+fn engine_case(case: &Case, change: impl FnOnce(&mut serde_json::Value)) -> Bundle {
+    let b = case.script(LOOKING, |config| {
+        as_an_engine(case, config);
+        change(config);
+    });
+    make_dir(&b.rootfs("real"));
+    link("real", &b.rootfs("link"));
+    b
+}
+
+fn look(case: &Case, b: &Bundle, of: &Bundle) -> String {
+    if is_there(b.rootfs("seen")) {
+        remove(&b.rootfs("seen"));
+    }
+    case.call(["kill", &of.id, "USR1"]).finish().ok();
+    let seen = || std::fs::read_to_string(b.rootfs("seen")).unwrap_or_default();
+    eventually("it has looked", || seen().ends_with("end\n"));
+    seen()
+}
+
+#[test]
+fn a_container_of_an_engine_sees_after_it_has_been_restored_what_it_saw_before() {
+    let case = criu_case!();
+    let b = engine_case(&case, |_| {});
+    case.started(&b);
+    eventually("it counts", || number(&b) > 2);
+    let before = look(&case, &b, &b);
+    for words in
+        ["a volume", "127.0.0.1 box", "Seccomp:\t2", "NoNewPrivs:\t1", "/etc/hosts: Read-only file system"]
+    {
+        assert!(before.contains(words), "{before}");
+    }
+    let other = moved(&case, &b, &b.id);
+    assert_eq!(look(&case, &b, &other), before);
+    case.delete(&other.id);
+}
+
+#[test]
+fn a_container_in_a_user_namespace_is_restored_in_one() {
+    let case = criu_case!();
+    let b = engine_case(&case, |config| add_user_namespace(config, 100_000));
+    b.chown(100_000);
+    case.started(&b);
+    eventually("it counts", || number(&b) > 2);
+    let before = look(&case, &b, &b);
+    let other = moved(&case, &b, &b.id);
+    assert_eq!(look(&case, &b, &other), before);
+    let map = read(format!("/proc/{}/uid_map", case.pid(&other.id)));
+    assert_eq!(map.split_whitespace().collect::<Vec<_>>(), ["0", "100000", "65536"]);
+    case.delete(&other.id);
+}
+
+#[test]
+fn a_network_namespace_that_was_joined_is_joined_again() {
+    let case = criu_case!();
+    let holder = case.script("exec sleep 1000", |_| {});
+    case.started(&holder);
+    let net = format!("/proc/{}/ns/net", case.pid(&holder.id));
+    let b = counting(&case, |config| {
+        set_namespace(config, "network", Some(json!({ "type": "network", "path": net })));
+        set_namespace(config, "ipc", Some(json!({ "type": "ipc", "path": net.replace("net", "ipc") })));
+    });
+    let other = moved(&case, &b, &b.id);
+    assert!(goes_on(&b));
+    for kind in ["net", "ipc"] {
+        let of = |id: &str| std::fs::read_link(format!("/proc/{}/ns/{kind}", case.pid(id))).unwrap();
+        assert_eq!(of(&other.id), of(&holder.id), "{kind}");
+    }
+    case.delete(&other.id);
+    case.delete(&holder.id);
+}
+
+#[test]
+fn a_restore_in_the_foreground_ends_as_the_program_does_and_deletes_the_container() {
+    let case = criu_case!();
+    let b = counting(&case, |_| {});
+    checkpoint(&case, &b.id, &[]).prints("");
+    case.call(["delete", &b.id]).finish().ok();
+    let images = images(&case);
+    let line = ["restore", "-b", b.path(), "--image-path", images.to_str().unwrap(), &b.id];
+    let call = case.call(line).spawn();
+    eventually("it runs", || {
+        case.call(["state", &b.id]).finish().code() == 0 && case.status(&b.id) == "running"
+    });
+    assert!(goes_on(&b));
+    call.signal(libc::SIGTERM);
+    assert_eq!(call.wait().code(), 3);
+    case.call(["state", &b.id]).finish().fails(&["does not exist"]);
+}
+
+#[test]
+fn what_a_program_writes_after_it_has_been_restored_goes_to_who_restores_it() {
+    let case = criu_case!();
+    let b = case.script(
+        "mkfifo /f; exec 9<>/f; n=0; while :; do n=$((n+1)); echo said $n; read -t 0.02 x <&9; done",
+        |_| {},
+    );
+    let done = case.started(&b);
+    eventually("it speaks", || done.stdout().contains("said 3"));
+    checkpoint(&case, &b.id, &[]).prints("");
+    case.call(["delete", &b.id]).finish().ok();
+    let before = done.stdout();
+    let restored = restore(&case, &b, &b.id, &["-d"]).ok();
+    eventually("it speaks again", || restored.stdout().contains("said "));
+    assert_eq!(done.stdout(), before);
+    assert!(!restored.stdout().contains("said 1\n"), "{restored}");
+    case.delete(&b.id);
+}
+
+#[test]
+fn hooks_of_the_runtime_see_a_restored_container_and_one_that_fails_leaves_nothing_of_it() {
+    let case = criu_case!();
+    let hook = |kind: &str, word: &str| {
+        let script = format!("echo {word} $(cat) >>{}", case.path("hooks").display());
+        json!({ kind: [{ "path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/usr/bin:/bin"] }] })
+    };
+    let b = counting(&case, |config| config["hooks"] = hook("createRuntime", "ran"));
+    checkpoint(&case, &b.id, &[]).prints("");
+    case.call(["delete", &b.id]).finish().ok();
+    remove(&case.path("hooks"));
+    restore(&case, &b, &b.id, &["-d"]).ok();
+    assert!(goes_on(&b));
+    let seen = read(case.path("hooks"));
+    let state: serde_json::Value = serde_json::from_str(seen.trim().strip_prefix("ran ").unwrap()).unwrap();
+    assert_eq!((&state["status"], &state["pid"]), (&json!("creating"), &json!(case.pid(&b.id))));
+    case.delete(&b.id);
+    let mut config = b.config();
+    config["hooks"] = json!({
+        "prestart": [{ "path": "/bin/false" }],
+        "poststop": hook("poststop", "stopped")["poststop"],
+    });
+    b.save(&config);
+    restore(&case, &b, &b.id, &["-d"]).fails(&["error running prestart hook #0", "exited 1"]);
+    assert!(read(case.path("hooks")).contains("stopped "));
+    nothing_is_left(&case, "by a hook that fails");
+}
+
+#[test]
+fn what_criu_can_t_restore_leaves_nothing_and_its_log_is_named() {
+    let case = criu_case!();
+    let b = counting(&case, |_| {});
+    checkpoint(&case, &b.id, &[]).prints("");
+    case.call(["delete", &b.id]).finish().ok();
+    for broken in ["mm-1.img", "pstree.img", "inventory.img"] {
+        write(&images(&case).join(broken), "broken", 0o600);
+        let log = case.path("work/restore.log");
+        restore(&case, &b, &b.id, &["-d"]).fails(&["criu can't do it", log.to_str().unwrap()]);
+        assert!(is_there(&log));
+        nothing_is_left(&case, broken);
+    }
+    std::fs::rename(images(&case), case.path("used")).unwrap();
+    restore(&case, &b, &b.id, &["-d"]).fails(&["--image-path", "No such file or directory"]);
+    write(&case.path("images"), "", 0o600);
+    restore(&case, &b, &b.id, &["-d"]).fails(&["--image-path", "Not a directory"]);
+}
+
+#[test]
+fn what_criu_can_t_write_goes_on_and_its_log_is_named() {
+    let case = criu_case!();
+    // Has a file open that has no name any more, larger than CRIU takes into an image.
+    let script = format!("exec 8>/big; dd if=/dev/zero bs=1M count=2 >&8; rm /big; {COUNTING}");
+    let b = case.script(&script, |_| {});
+    case.started(&b);
+    eventually("it counts", || number(&b) > 2);
+    let log = case.path("work/dump.log");
+    checkpoint(&case, &b.id, &[]).fails(&["criu can't do it", log.to_str().unwrap(), "ghost file"]);
+    assert!(goes_on(&b));
+    assert_eq!(case.status(&b.id), "running");
+    case.delete(&b.id);
+}
+
+#[test]
+fn a_checkpoint_that_is_killed_or_interrupted_leaves_the_container_running_or_written() {
+    let case = criu_case!();
+    let b = counting(&case, |_| {});
+    for (round, signal) in (0..12).zip([libc::SIGKILL, libc::SIGTERM].into_iter().cycle()) {
+        let images = case.path(&format!("round-{round}"));
+        let line = ["checkpoint", "--leave-running", "--image-path", images.to_str().unwrap(), &b.id];
+        let call = case.call(line).spawn();
+        std::thread::sleep(Duration::from_millis(5 + 20 * round));
+        call.signal(signal);
+        drop(call.wait());
+        eventually("it is not frozen", || read(b.cgroup.join("cgroup.events")).contains("frozen 0"));
+        assert!(goes_on(&b), "round {round}");
+        assert_eq!(case.status(&b.id), "running");
+    }
+    case.delete(&b.id);
+}
+
+#[test]
+fn a_restore_that_is_killed_can_be_deleted() {
+    let case = criu_case!();
+    let b = counting(&case, |_| {});
+    checkpoint(&case, &b.id, &[]).prints("");
+    case.call(["delete", &b.id]).finish().ok();
+    for round in 0..8 {
+        let images = images(&case);
+        let line = ["restore", "-d", "-b", b.path(), "--image-path", images.to_str().unwrap(), &b.id];
+        let call = case.call(line).spawn();
+        std::thread::sleep(Duration::from_millis(5 + 15 * round));
+        call.signal(libc::SIGKILL);
+        drop(call.wait());
+        case.delete(&b.id);
+        nothing_is_left(&case, &format!("in round {round}"));
+    }
+}
+
+#[test]
+fn a_delete_by_force_ends_a_checkpoint() {
+    let case = criu_case!();
+    let b = counting(&case, |_| {});
+    let images = images(&case);
+    let call = case.call(["checkpoint", "--image-path", images.to_str().unwrap(), &b.id]).spawn();
+    std::thread::sleep(Duration::from_millis(30));
+    case.delete(&b.id);
+    drop(call.wait());
+    nothing_is_left(&case, "by the two");
+}
+
+#[test]
+fn only_what_runs_can_be_written() {
+    let case = case!();
+    let b = case.script("exec sleep 1000", |_| {});
+    checkpoint(&case, &b.id, &[]).fails(&["does not exist"]);
+    case.created(&b);
+    checkpoint(&case, &b.id, &[]).fails(&["cannot checkpoint container", &b.id, "it is created"]);
+    case.call(["start", &b.id]).finish().ok();
+    case.call(["kill", &b.id, "KILL"]).finish().ok();
+    case.until(&b.id, "stopped");
+    checkpoint(&case, &b.id, &[]).fails(&["it is stopped"]);
+    assert!(!is_there(images(&case)));
+    case.delete(&b.id);
+}
+
+#[test]
+fn a_host_without_criu_or_with_an_old_one_is_told_what_to_do() {
+    let case = case!();
+    let b = case.script("exec sleep 1000", |_| {});
+    case.started(&b);
+    let path = case.subdir("programs");
+    let images = images(&case);
+    let call = |verb: &[&str]| {
+        let line = [verb, &["--image-path", images.to_str().unwrap(), &b.id]].concat();
+        case.call(line).env("PATH", &path).finish()
+    };
+    call(&["checkpoint"]).fails(&["criu: executable file not found in $PATH", "install the package criu"]);
+    make_dir(&images);
+    case.delete(&b.id);
+    call(&["restore", "-d", "-b", b.path()]).fails(&["criu: executable file not found in $PATH"]);
+    // Says nothing: what it is asked first is its version.
+    write(&path.join("criu"), "#!/bin/sh\nexit 0\n", 0o755);
+    call(&["restore", "-d", "-b", b.path()]).fails(&["criu has ended without an answer"]);
+    write(&path.join("criu"), "no program", 0o755);
+    call(&["restore", "-d", "-b", b.path()]).fails(&["criu: execve(", "ENOEXEC"]);
+    nothing_is_left(&case, "by restores without criu");
+}
+
+#[test]
+fn flags_that_mean_nothing_together_are_refused() {
+    let case = case!();
+    let b = case.script("exec sleep 1000", |_| {});
+    case.started(&b);
+    checkpoint(&case, &b.id, &["--lazy-pages"]).fails(&["--lazy-pages needs --page-server"]);
+    checkpoint(&case, &b.id, &["--page-server", "nowhere"]).fails(&["--page-server", "not ADDRESS:PORT"]);
+    checkpoint(&case, &b.id, &["--status-fd", "77"]).fails(&["descriptor 77 is not open", "--status-fd"]);
+    checkpoint(&case, &b.id, &["--manage-cgroups-mode", "often"]).fails(&["--manage-cgroups-mode"]);
+    checkpoint(&case, &b.id, &["--empty-ns", "pid"]).fails(&["--empty-ns"]);
+    restore(&case, &b, "other", &["--lsm-profile", "smack:x"]).fails(&["--lsm-profile"]);
+    restore(&case, &b, "other", &["--preserve-fds", "1"]).fails(&["--preserve-fds"]);
+    case.delete(&b.id);
+}
+
+#[test]
+fn podman_finds_out_what_this_runtime_can_do() {
+    let case = case!();
+    for verb in ["checkpoint", "restore"] {
+        let help = case.call([verb, "--help"]).finish().ok().stdout();
+        assert!(help.contains("--image-path"), "{help}");
+    }
+    case.call(["restore", "--lsm-mount-context"]).finish().fails(&["flag needs an argument"]);
+}
+
+#[test]
+fn a_parent_has_to_be_where_it_is_said_to_be() {
+    let case = criu_case!();
+    let b = case.script("exec sleep 1000", |_| {});
+    case.started(&b);
+    checkpoint(&case, &b.id, &["--parent-path", "/tmp"]).fails(&["--parent-path", "not relative"]);
+    checkpoint(&case, &b.id, &["--parent-path", "../none"]).fails(&["--parent-path", "ENOENT"]);
+    assert_eq!(case.status(&b.id), "running");
+    case.delete(&b.id);
+}
+
+#[test]
+fn options_of_a_file_that_an_annotation_names_go_before_all_others() {
+    let case = criu_case!();
+    let config = case.file("criu.conf", "log-file other.log\n", 0o644);
+    let b = counting(&case, |spec| spec["annotations"] = json!({ "org.criu.config": config }));
+    checkpoint(&case, &b.id, &[]).prints("");
+    assert!(is_there(case.path("work/other.log")) && !is_there(case.path("work/dump.log")));
+    case.delete(&b.id);
+}
