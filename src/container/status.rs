@@ -106,7 +106,8 @@ pub fn cannot_exec(id: &str, status: Status) -> anyhow::Error {
         Status::Paused => {
             format!("container {id}: cannot exec in a paused container (use --ignore-paused to override)")
         }
-        _ => format!("cannot exec in container {id}: it is {status}"),
+        // What has no record yet looks as what has none any more.
+        _ => format!("cannot exec in container {id}: container not running: it is being created, or deleted"),
     };
     failure(Kind::InvalidState, text)
 }
