@@ -46,7 +46,8 @@ impl Program {
             let path = Path::new(OsStr::from_bytes(name.to_bytes()));
             return match usable(path) {
                 Ok(()) => self.found(path),
-                Err(Errno::EISDIR) => Err(cannot(&shown, "is a directory")),
+                // What execve(2) says as well: `podman exec` makes 126 of nothing else.
+                Err(Errno::EISDIR) => Err(cannot(&shown, "is a directory: permission denied")),
                 Err(errno) => Err(cannot(&shown, errno.desc())),
             };
         }

@@ -541,7 +541,7 @@ fn a_program_that_is_not_executable_is_known_at_create() {
     let b = program("/etc/plain");
     b.put("etc/plain", "#!/bin/sh\n", 0o644);
     refused(&case, &b, &["\"/etc/plain\"", "permission denied"]);
-    refused(&case, &program("/etc"), &["exec: \"/etc\": is a directory"]);
+    refused(&case, &program("/etc"), &["exec: \"/etc\": is a directory: permission denied"]);
     refused(&case, &program("/etc/passwd/x"), &["\"/etc/passwd/x\"", "not a directory"]);
     let b = program("only");
     b.put("bin/only", "#!/bin/sh\n", 0o644);
