@@ -13,6 +13,7 @@ use nix::sys::stat::{FchmodatFlags, FileStat, Mode, SFlag, fchmodat, fstatat, mk
 use nix::unistd::{fchownat, symlinkat};
 
 use crate::error::{Doing, Result, invalid};
+use crate::plan::options::Parameter;
 use crate::sys::fs::{self, Lookup, OFlag};
 use crate::sys::{Call, retry_eintr};
 
@@ -20,9 +21,17 @@ use crate::sys::{Call, retry_eintr};
 const DEEPEST: u32 = 2048;
 
 /// Copies what is in `from` into the empty directory `to`, with owners, modes and links; and gives `to` the
-/// owner and mode of `from`.
-pub(super) fn tree(from: &OwnedFd, to: &OwnedFd) -> Result<()> {
-    let stat = fs::stat(from)?;
+/// owner and mode of `from`, but for what `to` was mounted with: podman passes on `--tmpfs DIR:mode=1770`.
+pub(super) fn tree(from: &OwnedFd, to: &OwnedFd, parameters: &[Parameter]) -> Result<()> {
+    let (mut stat, mounted) = (fs::stat(from)?, fs::stat(to)?);
+    for parameter in parameters {
+        match parameter.key.as_str() {
+            "mode" => stat.st_mode = mounted.st_mode,
+            "uid" => stat.st_uid = mounted.st_uid,
+            "gid" => stat.st_gid = mounted.st_gid,
+            _ => {}
+        }
+    }
     copy_entries(from.as_fd(), to.as_fd(), 0)?;
     take_over(to.as_fd(), c".", &stat)
 }

@@ -111,7 +111,7 @@ impl Mounted {
             _ => root.make_dir(&step.at)?,
         };
         if fresh.copy_up {
-            copy_up::tree(&target, &made).doing(|| "tmpcopyup")?;
+            copy_up::tree(&target, &made, &fresh.parameters).doing(|| "tmpcopyup")?;
         }
         mount::attach(made.as_fd(), target.as_fd())?;
         if fresh.fstype == "devpts" && step.at.is("/dev/pts") {

@@ -96,6 +96,26 @@ fn a_tmpfs_with_tmpcopyup_begins_with_what_it_covers() {
 }
 
 #[test]
+fn a_tmpfs_with_tmpcopyup_keeps_the_mode_and_owner_that_it_was_given() {
+    let case = case!();
+    let options = |more: &[&'static str]| [&["tmpcopyup"], more].concat();
+    for (given, seen) in [
+        (&["mode=1770"][..], "1770 33:34\n"),
+        (&["uid=7"], "711 7:34\n"),
+        (&["gid=8", "mode=0700"], "700 33:8\n"),
+    ] {
+        let b = case.script("stat -c '%a %u:%g' /data", |config| {
+            add_mount(config, "/data", "tmpfs", "tmpfs", &options(given));
+        });
+        b.put("data/file", "kept", 0o644);
+        let data = b.rootfs("data");
+        std::os::unix::fs::chown(&data, Some(33), Some(34)).unwrap();
+        std::fs::set_permissions(&data, std::os::unix::fs::PermissionsExt::from_mode(0o711)).unwrap();
+        case.run(&b).prints(seen);
+    }
+}
+
+#[test]
 fn a_ramfs_and_a_cgroup2_and_a_second_proc_are_there_as_asked() {
     let case = case!();
     let done =
