@@ -8,7 +8,9 @@ use nix::unistd::mkdir;
 use serde_json::json;
 
 use crate::support::bundle::{add_mount, set_namespace};
-use crate::support::{Bundle, Case, case, eventually, is_there, nothing_is_left, read, within, write};
+use crate::support::{
+    Bundle, Case, case, eventually, installed, is_there, make_dir, need, nothing_is_left, read, within, write,
+};
 
 #[test]
 fn a_limit_of_the_tree_is_named_with_its_value_and_the_count() {
@@ -134,6 +136,24 @@ fn a_signal_to_all_reaches_each_process_once() {
     case.call(["kill", "--all", &b.id, "USR1"]).finish().ok();
     eventually("they got it", || lines("got") == 30);
     assert!(!within(Duration::from_millis(200), || lines("got") != 30));
+    case.delete(&b.id);
+}
+
+#[test]
+fn a_signal_to_all_is_not_given_up_because_the_machine_is_slow() {
+    let case = case!();
+    need!(installed("strace"), "strace is not installed");
+    let script =
+        "trap 'echo got' USR1; mkfifo /never; exec 3<>/never; echo up; while :; do read line <&3; done";
+    let b = case.script(script, |_| {});
+    let create = case.started(&b);
+    eventually("it is up", || create.stdout() == "up\n");
+    (0..12).for_each(|n| make_dir(&b.cgroup.join(n.to_string())));
+    // One look at all of these takes longer than a signal's patience with those who make others.
+    let log = case.path("trace");
+    let slow = ["strace", "-qq", "-e", "inject=openat2:delay_enter=100000", "-o", log.to_str().unwrap()];
+    case.call_through(&slow, ["kill", "--all", &b.id, "USR1"]).finish().ok();
+    eventually("it got it", || create.stdout() == "up\ngot\n");
     case.delete(&b.id);
 }
 
