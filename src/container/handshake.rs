@@ -60,7 +60,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Failure, Kind, Result, errno_of, failure, kind_of};
 use crate::sys::last_calls::{BIRTH_MARK, FAILURE_MARK};
-use crate::sys::{Call, Errno, net};
+use crate::sys::{Call, Errno, SysError, net};
 
 /// What init says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -113,6 +113,13 @@ impl Report {
     /// What an error about something would say, its errno not known yet.
     pub fn ahead(what: &str, if_no_program: Option<String>) -> Self {
         Self { kind: Kind::System, text: what.to_owned(), if_no_program }
+    }
+
+    /// The same where errno is known.
+    pub fn of(error: SysError, if_no_program: Option<String>) -> Self {
+        let reason = if_no_program.filter(|_| error.errno == Errno::ENOEXEC);
+        let text = reason.map_or(error.to_string(), |reason| format!("{error}: {reason}"));
+        Self { kind: Kind::System, text, if_no_program: None }
     }
 
     /// With the errno that it turned out to be.

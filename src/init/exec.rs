@@ -51,10 +51,10 @@ pub(super) fn as_sibling(
         }
         Side::Init => {
             program.tell_listening(candidate.listening);
+            let if_no_program = program.if_no_program();
             let mut calls = last_calls(candidate, &Pause::Birth, sets, program)?;
             calls.begin()?;
-            sys::process::on_broken_pipe(BrokenPipe::Kills);
-            calls.finish().map_err(Into::into)
+            finish(calls, if_no_program)
         }
     }
 }
@@ -82,12 +82,16 @@ fn detached(
 
 /// With hooks to run in between, or on a machine without the loop: this process has left its file already.
 fn from_here(given: &mut Inherited<'_>, sets: CapabilitySets, program: Program) -> Result<Infallible> {
-    if let Gate::Socket(gate) = &given.gate {
-        // It may wait for long, and be seen: what it has had from the host it needs no more.
-        crate::log::leave_file();
-        let kept = [gate.as_fd(), given.link()?.fd()].into_iter().chain(given.hook_output.fds());
-        sys::process::close_all_but(3 + given.candidate.preserved, &kept.collect::<Vec<_>>())?;
-    }
+    // What it has had from the host it needs no more. It may wait for long, and be seen; and the program's path, which
+    // may begin with /proc/self/fd, is not to lead through any of it.
+    crate::log::leave_file();
+    let gate = match &given.gate {
+        Gate::Socket(gate) => Some(gate.as_fd()),
+        Gate::Open => None,
+    };
+    let kept = gate.into_iter().chain([given.link()?.fd()]).chain(given.hook_output.fds());
+    sys::process::close_all_but(3 + given.candidate.preserved, &kept.collect::<Vec<_>>())?;
+    let if_no_program = program.if_no_program();
     let mut calls = last_calls(&given.candidate, &Pause::None, sets, program)?;
     calls.begin()?;
     if let Gate::Socket(gate) = &given.gate {
@@ -96,8 +100,13 @@ fn from_here(given: &mut Inherited<'_>, sets: CapabilitySets, program: Program) 
         given.candidate.link = Some(wait_at(gate)?);
     }
     run_hooks(given, "startContainer", ContainerState::Created)?;
+    finish(calls, if_no_program)
+}
+
+/// The calls that are left, from ordinary code.
+fn finish(calls: LastCalls, if_no_program: Option<String>) -> Result<Infallible> {
     sys::process::on_broken_pipe(BrokenPipe::Kills);
-    calls.finish().map_err(Into::into)
+    calls.finish().map_err(|error| Report::of(error, if_no_program).into())
 }
 
 /// A connection without the word is of a `start` that was killed: the container has lost its gate.

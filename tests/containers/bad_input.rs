@@ -578,6 +578,11 @@ fn the_missing_interpreter_of_a_script_is_named() {
     case.run(&b).fails(&["exec /script", "CR LF"]);
     b.put("script", "", 0o755);
     case.run(&b).fails(&["exec /script", "empty"]);
+    // With a hook before it, the program is executed in another way.
+    let mut config = b.config();
+    config["hooks"]["startContainer"] = json!([{ "path": "/bin/true" }]);
+    b.save(&config);
+    case.run(&b).fails(&["exec /script", "empty"]);
     b.put("script", "\x7fELF\x02\x01\x01 nonsense", 0o755);
     case.run(&b).fails(&["exec /script"]);
 }
