@@ -558,11 +558,13 @@ fn a_container_can_not_run_the_runtime_as_its_program() {
     // CVE-2019-5736, T-A1.
     let case = case!();
     let before = runtime_digest();
+    // Where the kernel can't take a program off its file, it is a sealed copy of the runtime, which nobody can write to.
+    let sealed = !minidocker_oci::sys::exe::can_detach();
     for kind in ["itself", "script", "loader"] {
         for _ in 0..5 {
             let b = disguised(&case, kind);
             let done = case.run(&b);
-            assert!(done.code() != 0 && !done.stdout().contains("version"), "{kind}: {done}");
+            assert!(sealed || done.code() != 0 && !done.stdout().contains("version"), "{kind}: {done}");
             assert_eq!(case.leaks(), [""; 0]);
         }
     }

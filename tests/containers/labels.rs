@@ -12,7 +12,7 @@ fn has_apparmor() -> bool {
 }
 
 /// Enabled, and a policy is loaded.
-fn has_selinux() -> bool {
+pub(crate) fn has_selinux() -> bool {
     is_there("/sys/fs/selinux/enforce")
         && read("/proc/self/attr/current").trim_end_matches('\0').split(':').count() >= 4
 }
