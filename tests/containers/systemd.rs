@@ -9,6 +9,7 @@ use serde_json::json;
 
 use crate::support::bundle::Bundle;
 use crate::support::bus::{Bus, Fault, processes, put};
+use crate::support::user::user;
 use crate::support::{
     Call, Case, case, cgroup_root, eventually, host_command, installed, is_there, need, nothing_is_left, read,
 };
@@ -438,4 +439,32 @@ fn an_update_outlives_a_reload_of_systemd() {
     update(&["--resources", bad.to_str().unwrap()]).fails(&["pids.zzz"]);
     real.has(&limits);
     case.delete(&b.id);
+}
+
+#[test]
+fn an_ordinary_users_scope_is_made_by_his_own_systemd_and_has_its_limits() {
+    let case = case!();
+    let mut user = user!(case);
+    let session = user.logged_in();
+    need!(session.is_some(), "there is no user here with a systemd of his own");
+    let b = user.bundle("sleep 100", |config| {
+        config["linux"]["resources"] = json!({ "memory": { "limit": 64 << 20 }, "pids": { "limit": 33 } });
+    });
+    let mut config = b.config();
+    config["linux"]["cgroupsPath"] = json!(format!(":mdt:{}", b.id));
+    b.save(&config);
+    user.call(&["--systemd-cgroup", "create", "-b", b.path(), &b.id]).finish().ok();
+    user.call(&["start", &b.id]).finish().ok();
+    let cgroup = read(format!("/proc/{}/cgroup", user.pid(&b.id)));
+    let scope = format!("mdt-{}.scope", b.id);
+    assert!(cgroup.contains("/user@54321.service/") && cgroup.trim().ends_with(&scope), "{cgroup}");
+    let dir = cgroup_root().unwrap().join(cgroup.trim().strip_prefix("0::/").unwrap());
+    let limit = |file: &str| read(dir.join(file)).trim().to_owned();
+    assert_eq!([limit("memory.max"), limit("pids.max")], ["67108864", "33"]);
+    user.call(&["update", "--memory", "125829120", &b.id]).finish().ok();
+    user.host(None, &["systemctl", "--user", "daemon-reload"]).finish().ok();
+    assert_eq!([limit("memory.max"), limit("pids.max")], ["125829120", "33"]);
+    user.delete(&b.id);
+    assert!(!is_there(&dir));
+    user.has_no_container();
 }

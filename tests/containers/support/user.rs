@@ -1,4 +1,5 @@
-//! An ordinary user, made up for one test: an id that nobody has, without a line in /etc/passwd.
+//! An ordinary user, made up for one test: an id that nobody has, without a line in /etc/passwd but in the guest with
+//! systemd.
 
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
@@ -13,6 +14,19 @@ const UID: u32 = 54_321;
 const GID: u32 = 54_322;
 /// What the test's /etc/subuid and /etc/subgid give.
 pub(crate) const SUBIDS: (u32, u32) = (2_000_000, 65_536);
+
+/// systemd's unit of that user's systemd.
+const SESSION: &str = "user@54321.service";
+
+/// See [`User::logged_in`].
+#[derive(Debug)]
+pub(crate) struct Session;
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        host_command("systemctl", &["stop", SESSION, "user-runtime-dir@54321.service"].map(AsRef::as_ref));
+    }
+}
 
 /// A user with directories of his own.
 #[derive(Debug)]
@@ -151,6 +165,17 @@ impl<'c> User<'c> {
     #[track_caller]
     pub(crate) fn has_no_container(&self) {
         assert_eq!(self.call(&["list", "-q"]).finish().ok().stdout(), "");
+    }
+
+    /// With a systemd of his own, until that is dropped; `None` where this machine has none or does not know him.
+    pub(crate) fn logged_in(&mut self) -> Option<Session> {
+        let is_known = super::read("/etc/passwd").contains(&format!(":x:{UID}:{GID}:"));
+        if !is_known || !Path::new("/run/systemd/system").is_dir() {
+            return None;
+        }
+        host_command("systemctl", &["start".as_ref(), SESSION.as_ref()]);
+        self.runtime_dir = format!("/run/user/{UID}").into();
+        Some(Session)
     }
 
     /// A cgroup that is delegated to him, cgroups(7): his are the directory and the files that he needs.
