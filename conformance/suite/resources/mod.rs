@@ -70,7 +70,7 @@ fn has_systemd(runtime: &Runtime) -> bool {
     features.is_none_or(|features| features["linux"]["cgroup"]["systemd"] != json!(false))
 }
 
-/// Tries everything that this machine has the controllers for, adds it to what `dir` knows from other machines, and
+/// Tries everything that this machine has the controllers for and `dir` does not know from other machines, adds it, and
 /// writes the table there. What is wrong with it, a line each.
 pub(crate) fn run(runtimes: &[Runtime], scratch: &Path, dir: &Path) -> Result<Vec<String>> {
     nix::sys::prctl::set_child_subreaper(true)?;
@@ -79,7 +79,9 @@ pub(crate) fn run(runtimes: &[Runtime], scratch: &Path, dir: &Path) -> Result<Ve
     for runtime in runtimes {
         known.set_version(&runtime.name, &runtime.version);
         for driver in Driver::ALL.into_iter().filter(|driver| driver.is_there(runtime)) {
-            for resource in RESOURCES {
+            let unknown: Vec<_> =
+                RESOURCES.iter().filter(|r| known.get(driver, r, &runtime.name).is_none()).collect();
+            for resource in unknown {
                 let trial = Trial { runtime, driver, resource, disk: disk.as_ref() };
                 if let Some(values) = trial.values(scratch)? {
                     known.set(driver, resource, &runtime.name, values);
@@ -121,6 +123,8 @@ impl Trial<'_> {
         let processors = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         match self.resource.wanted {
             Wanted::File(file, _) if !lab.cgroup().join(file).exists() => false,
+            // Which comes first where it is there.
+            Wanted::File("io.weight", _) if lab.cgroup().join("io.bfq.weight").exists() => false,
             Wanted::File("cpuset.cpus", _) => processors() > 1,
             Wanted::File("rdma.max", _) => Path::new("/sys/class/infiniband/rxe0").exists(),
             _ => !self.resource.is_of_a_device() || self.disk.is_some(),
@@ -176,7 +180,7 @@ impl Trial<'_> {
         if !path.exists() {
             return "no file".to_owned();
         }
-        let lines: Vec<String> = text(path).lines().map(str::to_owned).collect();
+        let lines: Vec<String> = text(path).lines().map(|line| line.trim_end().to_owned()).collect();
         let numbers = self.disk.map(|disk| format!("{}:{}", disk.number.0, disk.number.1));
         let text = lines.join("; ");
         match numbers.filter(|_| self.resource.is_of_a_device()) {
