@@ -20,6 +20,9 @@ use crate::{clauses, html, markdown, resources, runner};
 struct Options {
     /// Only clauses whose ids begin like this [default: all]
     clauses: Vec<String>,
+    /// Only clauses with exactly these ids
+    #[arg(long, requires = "clauses")]
+    exact: bool,
     /// A runtime; repeat it for more. What counts for the exit status is the first
     #[arg(long = "runtime", value_name = "NAME=PROGRAM")]
     runtimes: Vec<Runtime>,
@@ -50,7 +53,7 @@ struct Options {
 pub(crate) fn run() -> Result<bool> {
     let options = Options::parse();
     check_properties()?;
-    let selected = select(&options.clauses)?;
+    let selected = select(&options)?;
     if options.list {
         list(&selected)?;
         return Ok(true);
@@ -104,16 +107,19 @@ fn check_properties() -> Result<()> {
     Ok(())
 }
 
-/// The clauses whose ids begin with one of the names, in the order of the chapters.
-fn select(names: &[String]) -> Result<Vec<&'static Clause>> {
+/// The clauses that the names select, in the order of the chapters.
+fn select(Options { clauses: names, exact, .. }: &Options) -> Result<Vec<&'static Clause>> {
     let all: Vec<&Clause> = clauses::all().collect();
+    let is_of = |clause: &Clause, name: &String| {
+        if *exact { clause.id == name } else { clause.id.starts_with(name.as_str()) }
+    };
     for name in names {
-        if !all.iter().any(|clause| clause.id.starts_with(name.as_str())) {
-            bail!("no clause begins with {name}; --list shows them");
+        if !all.iter().any(|clause| is_of(clause, name)) {
+            let how = if *exact { "is" } else { "begins with" };
+            bail!("no clause {how} {name}; --list shows them");
         }
     }
-    let wanted =
-        |clause: &&Clause| names.is_empty() || names.iter().any(|n| clause.id.starts_with(n.as_str()));
+    let wanted = |clause: &&Clause| names.is_empty() || names.iter().any(|name| is_of(clause, name));
     Ok(all.into_iter().filter(wanted).collect())
 }
 
