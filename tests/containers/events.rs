@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 
 use serde_json::{Value, json};
 
-use crate::support::{Bundle, Case, Done, Running, case, eventually, need};
+use crate::support::{Bundle, Case, Done, Running, UNIGNORED, case, eventually, need};
 
 /// A container that uses the processor for as long as it lives.
 fn busy(case: &Case) -> Bundle {
@@ -23,7 +23,7 @@ fn stats(case: &Case, id: &str) -> Value {
 }
 
 fn watch(case: &Case, id: &str, interval: &str) -> Running {
-    case.call(["events", "--interval", interval, id]).spawn()
+    case.call_through(&UNIGNORED, ["events", "--interval", interval, id]).spawn()
 }
 
 #[test]

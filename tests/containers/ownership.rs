@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 use crate::support::bundle::{Bundle, set_namespace};
 use crate::support::{
-    Case, PATIENCE, Running, case, eventually, installed, is_there, make_dir, need, nothing_is_left, read,
-    remove, within, write,
+    Case, PATIENCE, Running, UNIGNORED, case, eventually, installed, is_there, make_dir, need,
+    nothing_is_left, read, remove, within, write,
 };
 
 /// The processes in a cgroup; none where there is no cgroup.
@@ -397,9 +397,6 @@ fn nothing_is_left_but(case: &Case, cgroup: &Path, there: bool, what: &str) {
     }
     nothing_is_left(case, what);
 }
-
-/// Who has started these tests may ignore signals: nohup, a shell that runs them in the background.
-const UNIGNORED: [&str; 2] = ["env", "--default-signal=TERM,INT,HUP"];
 
 #[test]
 fn a_create_that_is_asked_to_end_while_a_hook_hangs_leaves_nothing() {

@@ -51,6 +51,10 @@ macro_rules! need {
 }
 pub(crate) use need;
 
+/// Before a command that is to get signals: who has started these tests may ignore them (nohup, a shell that runs them in
+/// the background).
+pub(crate) const UNIGNORED: [&str; 2] = ["env", "--default-signal=TERM,INT,HUP"];
+
 /// One test: where it works, and what was there before.
 #[derive(Debug)]
 pub(crate) struct Case {
