@@ -4,7 +4,6 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
 use super::duration;
@@ -275,56 +274,14 @@ pub(super) enum ListFormat {
     Json,
 }
 
-/// The arguments as this parser takes them: go-runc writes one long flag with a single dash, and
-/// `--rootless VALUE` is said with a space by some and with `=` by others.
-pub(super) fn normalised(args: impl Iterator<Item = OsString>) -> Vec<OsString> {
-    let mut normal: Vec<OsString> = Vec::new();
-    for arg in args {
-        let value_of_rootless = normal.last().is_some_and(|last| last == "--rootless")
-            && ["true", "false", "auto"].iter().any(|value| arg == *value);
-        if value_of_rootless {
-            normal.pop();
-            let mut joined = OsString::from("--rootless=");
-            joined.push(&arg);
-            normal.push(joined);
-        } else if arg == "-no-subreaper" {
-            normal.push("--no-subreaper".into());
-        } else {
-            normal.push(arg);
-        }
-    }
-    normal
-}
-
-/// What is wrong in one line; podman looks for certain words to learn whether a flag is known.
-pub(super) fn in_the_fields_words(error: &clap::Error, text: &str) -> String {
-    let missing_value = matches!(
-        error.kind(),
-        ErrorKind::InvalidValue | ErrorKind::NoEquals | ErrorKind::TooFewValues
-    ) && matches!(error.get(ContextKind::InvalidValue), Some(ContextValue::String(value)) if value.is_empty());
-    match error.get(ContextKind::InvalidArg) {
-        Some(ContextValue::String(arg)) if missing_value => {
-            let flag = arg.split([' ', '=']).next().unwrap_or(arg);
-            format!("flag needs an argument: {flag}")
-        }
-        _ => one_line(text),
-    }
-}
-
-/// The first paragraph of clap's message, without its label.
-fn one_line(text: &str) -> String {
-    let lines = text.lines().take_while(|line| !line.trim().is_empty()).map(str::trim);
-    let line = lines.collect::<Vec<_>>().join(" ");
-    format!("{}; --help tells more", line.strip_prefix("error: ").unwrap_or(&line))
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Cli, Command, ListFormat, normalised};
-    use clap::{CommandFactory, Parser};
+    use super::{Cli, Command, ListFormat};
+    use crate::oci::words::parsed;
+    use clap::CommandFactory;
 
     fn parse(line: &str) -> Result<Cli, clap::Error> {
-        Cli::try_parse_from(normalised(line.split_whitespace().map(Into::into)))
+        parsed(line.split_whitespace().map(Into::into))
     }
 
     #[test]
@@ -443,13 +400,5 @@ mod tests {
         ] {
             assert!(parse(&format!("r {verb}")).is_err(), "{verb}");
         }
-    }
-
-    #[test]
-    fn a_flag_without_its_value_is_said_in_the_words_that_podman_looks_for() {
-        let error = parse("r create --pid-file").unwrap_err();
-        assert_eq!(super::in_the_fields_words(&error, ""), "flag needs an argument: --pid-file");
-        let error = parse("r restore --lsm-mount-context").unwrap_err();
-        assert_eq!(super::in_the_fields_words(&error, ""), "flag needs an argument: --lsm-mount-context");
     }
 }

@@ -6,6 +6,7 @@ mod duration;
 mod exec;
 mod images;
 mod update;
+mod words;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -13,7 +14,7 @@ use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser};
+use clap::CommandFactory;
 
 use crate::container::id::ContainerId;
 use crate::container::notify::Manager;
@@ -43,7 +44,7 @@ pub fn command() -> clap::Command {
 
 /// Runs one command. Any failure is exit code 1, of `exec` 255, and one line, on standard error and in the log.
 pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
-    let cli = match Cli::try_parse_from(cli::normalised(args)) {
+    let cli = match words::parsed(args) {
         Ok(cli) => cli,
         Err(error) => return refused(&error),
     };
@@ -61,7 +62,7 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
 fn refused(error: &clap::Error) -> ExitCode {
     let text = error.render().to_string();
     if error.use_stderr() {
-        log::error(&cli::in_the_fields_words(error, &text));
+        log::error(&words::in_the_fields_words(error, &text));
         return ExitCode::FAILURE;
     }
     match print(&text) {

@@ -176,16 +176,14 @@ fn bytes(text: &str) -> Result<i64> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::cli::{Cli, Command, normalised};
+    use super::super::cli::Command;
+    use super::super::words;
     use super::{Asked, bytes};
-    use clap::Parser;
 
     fn asked(line: &str) -> Result<Asked, String> {
         let line = format!("r update {line}");
-        let args = normalised(line.split_whitespace().map(Into::into));
-        let Command::Update(args) = Cli::try_parse_from(args).map_err(|e| e.to_string())?.command else {
-            panic!("{line}")
-        };
+        let cli = words::parsed(line.split_whitespace().map(Into::into));
+        let Command::Update(args) = cli.map_err(|e| e.to_string())?.command else { panic!("{line}") };
         assert_eq!(args.id(), "id");
         args.asked().map_err(|e| format!("{e:#}"))
     }
