@@ -22,6 +22,19 @@ pub struct StartTime(
     pub u64,
 );
 
+/// user_namespaces(7): whether root is root of the machine here. The number of the first namespace is part of the
+/// kernel's interface: `USER_NS_INIT_INO` in linux/nsfs.h.
+pub fn in_machines_user_namespace() -> bool {
+    const FIRST: u64 = 0xEFFF_FFFD;
+    // Who has no procfs is told so where one is needed.
+    nix::sys::stat::stat("/proc/self/ns/user").map_or(true, |stat| stat.st_ino == FIRST)
+}
+
+/// Whether this process is root, and of the machine.
+pub fn is_machines_root() -> bool {
+    nix::unistd::geteuid().is_root() && in_machines_user_namespace()
+}
+
 impl Proc {
     /// Opens `/proc` and checks that it is one.
     pub fn open() -> Result<Self> {

@@ -15,7 +15,7 @@ pub struct Candidate<'a> {
     pub process: Option<&'a ProcessPlan>,
     /// What its system calls go through.
     pub filter: Option<Filter<'a>>,
-    /// Whether its user namespace is the container's own.
+    /// Whether its user namespace is not the machine's.
     pub in_user_namespace: bool,
     /// To whoever waits for it: the host; once the container is created, who starts it.
     pub link: Option<Link>,

@@ -16,7 +16,6 @@ use super::terminal::Pty;
 use super::{Candidate, Departure, environment, exec, identity, namespaces, session};
 use crate::container::handshake::Done;
 use crate::error::{Doing, Kind, Result, failure, unsupported};
-use crate::plan::Authority;
 use crate::plan::exec::ExecPlan;
 use crate::proc::Proc;
 use crate::rootpath::{InRootfs, Rootfs};
@@ -91,7 +90,7 @@ fn enter(given: &Joining<'_>) -> Result<()> {
         Departure::Early => given.candidate.leave_file(),
         Departure::Late | Departure::Sealed => Ok(()),
     };
-    if plan.authority == Authority::Root {
+    if plan.authority.has_capabilities() {
         leave()?;
     }
     // From here on it can be seen by who shares a namespace with it; execve ends this.
@@ -99,7 +98,7 @@ fn enter(given: &Joining<'_>) -> Result<()> {
     if plan.namespaces != 0 {
         sys::process::join_namespaces(given.init, plan.namespaces)?;
     }
-    if plan.authority == Authority::User {
+    if !plan.authority.has_capabilities() {
         // To leave takes a privilege that it has in here only.
         leave()?;
     }

@@ -15,7 +15,7 @@ use crate::plan::devices::Device;
 use crate::plan::mounts::{MountStep, Source};
 use crate::plan::namespaces::{Join, bit};
 use crate::plan::options::Links;
-use crate::plan::{Authority, DeviceNodes, Plan};
+use crate::plan::{DeviceNodes, Plan};
 use crate::spec::oci::LinuxNamespaceType;
 use crate::sys::fs::{self, OFlag};
 use crate::sys::mount::{self, Depth};
@@ -71,9 +71,9 @@ impl Sources {
     pub fn open(plan: &Plan) -> Result<Self> {
         let path = &plan.rootfs.path;
         let rootfs = enter_rootfs(path).doing(|| format!("rootfs {path:?}"))?;
-        let files = match plan.authority {
-            Authority::Root => Some(Files::open(plan, &rootfs)?),
-            Authority::User => None,
+        let files = match plan.authority.has_capabilities() {
+            true => Some(Files::open(plan, &rootfs)?),
+            false => None,
         };
         let namespaces = plan.namespaces.join.iter().map(namespace).collect::<Result<_>>()?;
         Ok(Self { namespaces, files, own: None })

@@ -118,7 +118,7 @@ fn clone_sibling(namespaces: u64, inherited: &Inherited<'_>) -> Result<Side> {
     // In there it must not be traced, nor looked into through /proc (CVE-2016-9962); execve ends this.
     let hide = || nix::sys::prctl::set_dumpable(false).call(|| "prctl(PR_SET_DUMPABLE, 0)");
     match plan.authority {
-        Authority::Root => {
+        Authority::Root | Authority::NamespaceRoot => {
             // It will be seen in the namespaces that it joins: so it leaves the host's file first.
             leave()?;
             hide()?;

@@ -41,7 +41,8 @@ impl<'p> Place<'p> {
         }
     }
 
-    /// Root's cgroups are where the plan says. An ordinary user's are where he has been delegated some.
+    /// Root's cgroups are where the plan says. An ordinary user's are where he has been delegated some, be he root of a
+    /// user namespace or not.
     fn in_tree(plan: &'p CgroupPlan, authority: Authority, proc: &Proc) -> Result<Self> {
         if authority == Authority::Root {
             let callers = PathBuf::new();

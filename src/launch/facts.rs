@@ -19,6 +19,7 @@ pub fn of(spec: &Spec) -> Result<HostFacts> {
 pub fn of_process(process: Option<&Process>) -> Result<HostFacts> {
     Ok(HostFacts {
         euid: nix::unistd::geteuid().as_raw(),
+        is_namespaced: !crate::proc::in_machines_user_namespace(),
         runtimes_own: 0,
         apparmor: process.is_some_and(|p| given(p.apparmor_profile())) && apparmor(Path::new("/sys")),
         selinux: process.is_some_and(|p| given(p.selinux_label())) && has_selinux()?,

@@ -151,7 +151,7 @@ fn candidate<'c>(order: &Order<'c>, filter: Option<&'c [u8]>, link: Link, stub: 
     Candidate {
         process: plan.process.as_ref(),
         filter,
-        in_user_namespace: plan.namespaces.has(LinuxNamespaceType::User),
+        in_user_namespace: plan.in_user_namespace(),
         link: Some(link),
         departure: departure(plan),
         stub,

@@ -21,6 +21,7 @@ use crate::container::notify::Manager;
 use crate::error::{Doing, Result, invalid};
 use crate::log::{self, Format};
 use crate::plan::{Rootless, Wishes};
+use crate::proc;
 use crate::spec::events::Event;
 use crate::spec::record::Driver;
 use crate::sys;
@@ -170,14 +171,17 @@ fn runtime(cli: &Cli) -> Result<Runtime> {
     }
 }
 
-/// /run for root; a user's own directory for others: the XDG Base Directory Specification.
+/// /run for root; a user's own directory for others: the XDG Base Directory Specification. Root of a user namespace is
+/// some user outside, whose directory it is that podman without root names; but in a container with a system of its
+/// own, root is called so.
 fn default_root() -> Result<PathBuf> {
     const NAME: &str = "minidocker-oci";
-    if nix::unistd::geteuid().is_root() {
-        return Ok(PathBuf::from("/run").join(NAME));
-    }
-    match std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from) {
-        Some(dir) if dir.is_absolute() => Ok(dir.join(NAME)),
+    let own = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|dir| dir.is_absolute());
+    let is_root = nix::unistd::geteuid().is_root();
+    let called_root = || std::env::var_os("USER").is_some_and(|name| name == "root");
+    match own {
+        Some(dir) if !is_root || !called_root() && !proc::in_machines_user_namespace() => Ok(dir.join(NAME)),
+        _ if is_root => Ok(PathBuf::from("/run").join(NAME)),
         _ => Err(invalid(
             "XDG_RUNTIME_DIR is not set to a directory, in which an ordinary user's containers are kept; set it, or give --root",
         )),

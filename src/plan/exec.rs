@@ -76,9 +76,9 @@ pub struct ExecPlan {
 }
 
 impl ExecPlan {
-    /// Whether it is in a user namespace of the container's.
+    /// Whether it is in a user namespace that is not the machine's.
     pub fn in_user_namespace(&self) -> bool {
-        self.namespaces & bit(LinuxNamespaceType::User) != 0
+        self.namespaces & bit(LinuxNamespaceType::User) != 0 || self.authority == Authority::NamespaceRoot
     }
 }
 

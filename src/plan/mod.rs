@@ -39,6 +39,8 @@ use options::Propagation;
 pub struct HostFacts {
     /// geteuid(2)
     pub euid: u32,
+    /// Whether that is counted in a user namespace that is not the machine's.
+    pub is_namespaced: bool,
     /// Whether the kernel runs AppArmor; may be false where no profile is asked for.
     pub apparmor: bool,
     /// Whether the kernel runs SELinux; may be false where no label is asked for.
@@ -51,18 +53,32 @@ pub struct HostFacts {
 impl HostFacts {
     /// What this process may do.
     pub fn authority(self) -> Authority {
-        if self.euid == 0 { Authority::Root } else { Authority::User }
+        match (self.euid, self.is_namespaced) {
+            (0, false) => Authority::Root,
+            (0, true) => Authority::NamespaceRoot,
+            _ => Authority::User,
+        }
     }
 }
 
 /// What the runtime may do itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Authority {
-    /// All that its user namespace lets root do.
+    /// All that the machine lets root do.
     Root,
+    /// All that its user namespace lets root do, as podman's without root: mounts and namespaces are its own, but
+    /// devices and cgroups the machine's.
+    NamespaceRoot,
     /// What an ordinary user may: to mount, to join and to make namespaces he needs a user namespace, in which
     /// init is root.
     User,
+}
+
+impl Authority {
+    /// Whether this process can mount and join without a user namespace of the container's.
+    pub fn has_capabilities(self) -> bool {
+        self != Self::User
+    }
 }
 
 /// What the command line asks for.
@@ -137,6 +153,11 @@ impl Plan {
     /// Whether the program has a terminal.
     pub fn has_terminal(&self) -> bool {
         self.process.as_ref().is_some_and(|process| process.terminal.is_some())
+    }
+
+    /// Whether it is in a user namespace that is not the machine's.
+    pub fn in_user_namespace(&self) -> bool {
+        self.namespaces.has(LinuxNamespaceType::User) || self.authority == Authority::NamespaceRoot
     }
 }
 

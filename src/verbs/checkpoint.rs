@@ -19,7 +19,7 @@ use crate::criu::{Begin, Kind as Task, Notice, Opts, Program, Session};
 use crate::error::{Doing, Kind, Result, failure, unsupported};
 use crate::launch::foreground::Signals;
 use crate::plan::annotations::CRIU_CONFIG;
-use crate::proc::Proc;
+use crate::proc::{Proc, is_machines_root};
 use crate::spec::record::Record;
 use crate::sys::Call;
 
@@ -74,7 +74,7 @@ pub(super) fn only_root() -> anyhow::Error {
 }
 
 fn write(record: &Record, alive: &Alive, asked: Asked) -> Result<()> {
-    if !nix::unistd::geteuid().is_root() {
+    if !is_machines_root() {
         return Err(only_root());
     }
     let program = Program::find()?;

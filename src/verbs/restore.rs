@@ -12,6 +12,7 @@ use crate::launch::foreground::Signals;
 use crate::launch::restore::{self, Images};
 use crate::launch::{Launched, Start, facts};
 use crate::plan;
+use crate::proc::is_machines_root;
 use crate::spec;
 
 /// What is to be restored, and how.
@@ -41,7 +42,7 @@ pub fn restore(runtime: &Runtime, asked: Asked, attendance: Attendance) -> Resul
 
 fn make(runtime: &Runtime, asked: Asked, foreground: Foreground) -> Result<Launched> {
     let Asked { creation, images, work, opts } = asked;
-    if !nix::unistd::geteuid().is_root() {
+    if !is_machines_root() {
         return Err(super::checkpoint::only_root());
     }
     if creation.preserve_fds > 0 {

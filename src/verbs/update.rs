@@ -7,6 +7,7 @@ use crate::container::rdt;
 use crate::error::{Doing, Kind, Result, failure, invalid};
 use crate::log;
 use crate::plan::resources;
+use crate::proc::is_machines_root;
 use crate::spec::oci::LinuxResources;
 use crate::spec::record::Record;
 
@@ -38,7 +39,7 @@ pub fn update(runtime: &Runtime, id: &ContainerId, asked: &Asked) -> Result<()> 
     change_class(&record, &asked.schemata)?;
     // Last, as they can't be put back; what a class gets is never asked for together with them.
     match &change.devices {
-        Some(_) if !nix::unistd::geteuid().is_root() => log::warn(format_args!(
+        Some(_) if !is_machines_root() => log::warn(format_args!(
             "linux.resources.devices: only root can load the rules, they are left out"
         )),
         Some(rules) => cgroup.change_devices(rules)?,

@@ -50,6 +50,8 @@ mod limits;
 #[cfg(test)]
 mod mounts;
 #[cfg(test)]
+mod namespace_root;
+#[cfg(test)]
 mod namespaces;
 #[cfg(test)]
 mod net_devices;

@@ -21,9 +21,8 @@ impl Tree {
     /// Who moves a process needs to write to `cgroup.procs` of the cgroup above both places.
     fn is_delegated(&self, path: &Path) -> bool {
         let may = |path: &Path, access| faccessat(&self.root, path, access, AtFlags::AT_EACCESS).is_ok();
-        // The root of the tree is nobody's to delegate.
-        !path.as_os_str().is_empty()
-            && may(path, AccessFlags::W_OK | AccessFlags::X_OK)
-            && may(&path.join("cgroup.procs"), AccessFlags::W_OK)
+        // The root of the tree is a delegated one in a cgroup namespace.
+        let path = &Path::new(".").join(path);
+        may(path, AccessFlags::W_OK | AccessFlags::X_OK) && may(&path.join("cgroup.procs"), AccessFlags::W_OK)
     }
 }

@@ -3,11 +3,12 @@
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use nix::unistd::{UnlinkatFlags, geteuid, unlinkat};
+use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::{Cgroup, Tree};
 use crate::error::{Doing, Result, best_effort};
 use crate::plan::devices::Rules;
+use crate::proc::is_machines_root;
 use crate::spec::record::CgroupRecord;
 use crate::sys::fs::{self, Lookup, OFlag};
 use crate::sys::{Call, Errno, SysError};
@@ -18,7 +19,7 @@ impl Cgroup {
     pub fn remove(&self, tree: &Tree) -> Result<()> {
         let what = || format!("cgroup {:?}", tree.shown(&self.record.path));
         if self.record.made == 0 {
-            if geteuid().is_root() {
+            if is_machines_root() {
                 best_effort("take the rules of devices away", self.change_devices(&Rules::AllowAll));
             }
             return Ok(());

@@ -143,10 +143,10 @@ fn one(index: usize, mount: &Mount, context: &Context<'_>) -> Result<MountStep> 
         let plain = propagation == [Propagation::NONE] && ids.is_none() && *links == Links::Followed;
         let copied = context.namespaces.makes(LinuxNamespaceType::Mount)
             && !context.namespaces.has(LinuxNamespaceType::User);
-        *by = match context.authority {
-            Authority::Root if !(plain && copied) => Opener::Host,
-            // An ordinary user may copy mounts only in a mount namespace of his own user namespace.
-            Authority::Root | Authority::User => Opener::Init,
+        // An ordinary user may copy mounts only in a mount namespace of his own user namespace.
+        *by = match context.authority.has_capabilities() && !(plain && copied) {
+            true => Opener::Host,
+            false => Opener::Init,
         };
     }
     Ok(MountStep { index, at, source, attr, attr_below: options.attr_below, propagation, ids })

@@ -74,7 +74,7 @@ impl CgroupPlan {
     /// Decides what happens without permission.
     pub(super) fn may_be_denied(self, authority: Authority, rootless: Rootless) -> Self {
         let may = match rootless {
-            Rootless::Auto => authority == Authority::User,
+            Rootless::Auto => authority != Authority::Root,
             Rootless::True => true,
             Rootless::False => false,
         };

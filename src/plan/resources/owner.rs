@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
+use crate::plan::HostFacts;
 use crate::plan::namespaces::Namespaces;
-use crate::plan::{Authority, HostFacts};
 use crate::spec::oci::{Linux, LinuxNamespaceType, Mount, Spec};
 
 /// The user of the container's process, who can make cgroups below his own then.
@@ -20,7 +20,7 @@ pub fn plan(spec: &Spec, linux: &Linux, namespaces: &Namespaces, facts: HostFact
     let uid = spec.process().as_ref()?.user().uid();
     let mounted = spec.mounts().iter().flatten().any(is_writable_tree);
     // An ordinary user can't give his files away.
-    let may = facts.authority() == Authority::Root;
+    let may = facts.authority().has_capabilities();
     if !may || !mounted || !namespaces.makes(LinuxNamespaceType::Cgroup) {
         return None;
     }

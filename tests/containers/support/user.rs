@@ -124,6 +124,24 @@ impl<'c> User<'c> {
         self.host(in_cgroup, &line)
     }
 
+    /// A shell of his that is root of a user namespace, as podman without root is; `$0` is the runtime, `$1` and `$2` are
+    /// the bundle and its id.
+    pub(crate) fn as_namespace_root(&self, in_cgroup: Option<&Path>, b: &Bundle, script: &str) -> Call<'c> {
+        let runtime = self.runtime.to_str().unwrap();
+        let enter = ["unshare", "--user", "--map-root-user", "--mount"];
+        self.host(in_cgroup, &[&enter[..], &["sh", "-euc", script, runtime, b.path(), &b.id]].concat())
+    }
+
+    /// A bundle for that: without a user namespace of the container's.
+    pub(crate) fn namespace_roots_bundle(&self, script: &str, change: impl FnOnce(&mut Value)) -> Bundle {
+        self.bundle(script, |config| {
+            set_namespace(config, "user", None);
+            let linux = config["linux"].as_object_mut().unwrap();
+            linux.retain(|name, _| name != "uidMappings" && name != "gidMappings");
+            change(config);
+        })
+    }
+
     /// A bundle of his: his own ids are the container's root, and it says nothing of a cgroup.
     pub(crate) fn bundle(&self, script: &str, change: impl FnOnce(&mut Value)) -> Bundle {
         let b = self.case.script(script, |config| {
