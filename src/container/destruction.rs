@@ -75,8 +75,8 @@ fn clear(tree: &Tree, cgroup: &Cgroup, end: Instant) -> Result<()> {
     const PAUSE: Duration = Duration::from_millis(2);
     loop {
         let now = Instant::now();
-        // Not if nobody is in it: the kernel (6.18, 7.2) counts how often a cgroup has been killed, and whom CLONE_INTO_CGROUP
-        // brings from one with another count it kills at once. One that stays would take no container any more.
+        // Not if nobody is in it: the kernel counts how often a cgroup has been killed, and kills whom CLONE_INTO_CGROUP brings
+        // from one with another count. One that stays would take containers only by a detour.
         if !cgroup.wait_empty(now)? {
             cgroup.kill()?;
         }

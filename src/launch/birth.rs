@@ -5,7 +5,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
 
-use crate::container::cgroup::{Cgroup, systemd};
+use super::into_cgroup::{Beginning, Mover, clone_into};
+use crate::container::cgroup::Cgroup;
 use crate::container::handshake::{Done, Link, Message};
 use crate::error::{Doing, Kind, Result, best_effort, failure};
 use crate::init::{self, Departure, Inherited};
@@ -26,11 +27,10 @@ pub(super) fn clone_init(
     if plan.namespaces.needs_helper() {
         return clone_through_helper(plan, cgroup, inherited);
     }
-    match clone3(clone_flags(plan), cgroup.map(Cgroup::dir)) {
-        Err(error) if error.errno == Errno::EACCES => clone_in_scope(plan, cgroup, inherited, error),
-        Err(error) => Err(explain(error, plan).into()),
-        Ok(Side::Init) => init::enter(inherited),
-        Ok(Side::Host(pid, pidfd)) => Ok((pid, pidfd)),
+    match clone_into(clone_flags(plan), cgroup).map_err(|error| explain(error, plan))? {
+        Beginning::There(Side::Init) => init::enter(inherited),
+        Beginning::There(Side::Host(pid, pidfd)) => Ok((pid, pidfd)),
+        Beginning::Here(mover) => clone_from_within(plan, &mover, cgroup, inherited),
     }
 }
 
@@ -51,31 +51,25 @@ fn clone_through_helper(
     inherited: Inherited<'_>,
 ) -> Result<(Pid, OwnedFd)> {
     let (link, helper_link) = Link::pair()?;
-    match clone3(0, cgroup.map(Cgroup::dir)) {
-        Err(error) if error.errno == Errno::EACCES => clone_in_scope(plan, cgroup, inherited, error),
-        Err(error) => Err(error.into()),
-        Ok(Side::Init) => {
+    match clone_into(0, cgroup)? {
+        Beginning::There(Side::Init) => {
             helper(inherited, &helper_link, |inherited| clone_sibling(clone_flags(plan), inherited))
         }
-        Ok(Side::Host(_, pidfd)) => {
+        Beginning::There(Side::Host(_, pidfd)) => {
             drop(helper_link);
             adopt_sibling(&link, Unadopted::new(pidfd), cgroup)
         }
+        Beginning::Here(mover) => clone_from_within(plan, &mover, cgroup, inherited),
     }
 }
 
-/// An ordinary user can't clone into a cgroup if he may not write to one above both it and his own, which is so in a
-/// login session (cgroups(7), "Delegation containment"). His systemd can have a process moved: so it moves a helper,
-/// which clones init then where it is.
-fn clone_in_scope(
+/// A helper that has been moved into the cgroup clones init where it is.
+fn clone_from_within(
     plan: &Plan,
+    mover: &Mover<'_>,
     cgroup: Option<&Cgroup>,
     inherited: Inherited<'_>,
-    denied: SysError,
 ) -> Result<(Pid, OwnedFd)> {
-    let Some(unit) = cgroup.and_then(|cgroup| cgroup.record().unit.as_ref()) else {
-        return Err(denied.into());
-    };
     let (link, helper_link) = Link::pair()?;
     match clone3(0, None)? {
         Side::Init => helper(inherited, &helper_link, |inherited| match helper_link.receive::<Done>()? {
@@ -86,8 +80,7 @@ fn clone_in_scope(
         Side::Host(pid, pidfd) => {
             drop(helper_link);
             let helper = Unadopted::new(pidfd);
-            systemd::attach(unit, pid)?;
-            link.send(&Done, None)?;
+            mover.bring(pid, &link)?;
             adopt_sibling(&link, helper, cgroup)
         }
     }
@@ -164,7 +157,7 @@ fn adopt_sibling(link: &Link, _helper: Unadopted, cgroup: Option<&Cgroup>) -> Re
     match link.receive_unless::<Message>(&can_speak)? {
         Some((Message::Born(pid), Some(pidfd))) => Ok((Pid::from_raw(pid), pidfd)),
         Some((Message::Failed(report), _)) => Err(report.into()),
-        _ => Err(failure(Kind::System, "the process that joins namespaces has ended without a word")),
+        _ => Err(failure(Kind::System, "the process that is to clone init has ended without a word")),
     }
 }
 

@@ -5,7 +5,7 @@
 //! of lives only when the host says so, as long as the container's own does; and who ends the container kills what is in
 //! its cgroup until there is nobody.
 
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -16,10 +16,11 @@ use nix::unistd::Pid;
 use super::birth::Unadopted;
 use super::console::Terminal;
 use super::foreground::Signals;
+use super::into_cgroup::{Beginning, Mover, clone_into};
 use super::receiver::Receiver;
 use super::serve::write_pid_file;
 use super::{listener, scheduling};
-use crate::container::cgroup::{Cgroup, Tree, systemd};
+use crate::container::cgroup::{Cgroup, Tree};
 use crate::container::handshake::{Done, Link, Message};
 use crate::container::process::Alive;
 use crate::container::rdt;
@@ -173,57 +174,55 @@ fn cgroup(order: &ExecOrder<'_>) -> Result<Option<Cgroup>> {
     }
 }
 
-/// Clones the helper into the cgroup. If that can't have processes of its own any more, for an init of the container's
-/// own has made others below it, then to where the container's process is.
+/// Clones the helper into the cgroup, on the processors that are its first.
 fn clone_helper(order: &ExecOrder<'_>, cgroup: Option<&Cgroup>, proc: &Proc) -> Result<(Link, Unadopted)> {
     let (link, helper_link) = Link::pair()?;
-    let mut joining = Some(order.joining(helper_link)?);
+    let joining = order.joining(helper_link)?;
     let affinity = order.plan.process.exec_affinity.as_ref().filter(|affinity| !affinity.initial.is_empty());
     let before = affinity.map(|affinity| run_on(&affinity.initial.mask())).transpose()?;
-    let cloned = match clone(&mut joining, cgroup.map(Cgroup::dir)) {
+    let inner;
+    let beginning = match clone_into(0, cgroup) {
+        // It can't have processes of its own any more, for an init of the container's own has made others below it: then
+        // to where the container's process is.
         Err(error) if matches!(error.errno, Errno::EBUSY | Errno::EOPNOTSUPP) && order.cgroup.is_none() => {
-            let tree = Tree::find()?;
-            match tree.open_of(&order.record.cgroup, proc, order.init.pid)? {
-                Some(inner) => clone(&mut joining, Some(inner.dir())).map_err(explained),
-                None => Err(explained(error)),
+            inner = Tree::find()?.open_of(&order.record.cgroup, proc, order.init.pid)?;
+            match &inner {
+                Some(inner) => clone_into(0, Some(inner)),
+                None => Err(error),
             }
         }
-        Err(error) if error.errno == Errno::EACCES => clone_in_scope(order, &mut joining, &link, error),
-        cloned => cloned.map_err(explained),
+        beginning => beginning,
+    };
+    let helper = match beginning.map_err(explained) {
+        Ok(Beginning::There(Side::Init)) => join(joining),
+        Ok(Beginning::There(Side::Host(_, pidfd))) => Ok(Unadopted::new(pidfd)),
+        Ok(Beginning::Here(mover)) => match clone_and_move(joining, &link, &mover) {
+            // Who has removed the cgroup has ended the container before.
+            Err(error) if matches!(errno_of(&error), Some(Errno::ENODEV | Errno::ENOENT)) => {
+                Err(cannot_exec(&order.record.id, Status::Stopped))
+            }
+            helper => helper,
+        },
+        Err(error) => Err(error),
     };
     if let Some(before) = before {
         best_effort("run on the processors from before", sched::set_affinity(Pid::from_raw(0), &before));
     }
-    Ok((link, Unadopted::new(cloned?.1)))
+    Ok((link, helper?))
 }
 
-fn clone(
-    joining: &mut Option<Joining<'_>>,
-    cgroup: Option<BorrowedFd<'_>>,
-) -> Result<(Pid, OwnedFd), SysError> {
-    match (clone3(0, cgroup)?, joining.take()) {
-        (Side::Init, Some(joining)) => join(joining),
-        (Side::Init, None) => sys::process::exit_now(1),
-        (Side::Host(pid, pidfd), _) => Ok((pid, pidfd)),
+/// A helper that begins in this process's cgroup, and goes on in the container's.
+fn clone_and_move(mut joining: Joining<'_>, link: &Link, mover: &Mover<'_>) -> Result<Unadopted> {
+    joining.is_moved = true;
+    match clone3(0, None)? {
+        Side::Init => join(joining),
+        Side::Host(pid, pidfd) => {
+            drop(joining);
+            let helper = Unadopted::new(pidfd);
+            mover.bring(pid, link)?;
+            Ok(helper)
+        }
     }
-}
-
-/// As for init (see `birth`): an ordinary user's systemd moves a process that he may not move himself.
-fn clone_in_scope(
-    order: &ExecOrder<'_>,
-    joining: &mut Option<Joining<'_>>,
-    link: &Link,
-    denied: SysError,
-) -> Result<(Pid, OwnedFd)> {
-    let (Some(unit), None) = (&order.record.cgroup.unit, order.cgroup) else { return Err(denied.into()) };
-    if let Some(joining) = joining {
-        joining.is_moved = true;
-    }
-    let (pid, pidfd) = clone(joining, None)?;
-    let helper = Unadopted::new(pidfd);
-    systemd::attach(unit, pid)?;
-    link.send(&Done, None)?;
-    helper.adopt().map(|pidfd| (pid, pidfd)).ok_or_else(|| failure(Kind::System, "the helper is gone"))
 }
 
 /// config.md, "execCPUAffinity": where this process runs its clone begins. Answers where it was.

@@ -8,6 +8,7 @@ pub mod exec;
 pub mod facts;
 pub mod foreground;
 mod id_maps;
+mod into_cgroup;
 mod listener;
 mod made;
 mod mounts;

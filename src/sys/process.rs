@@ -100,6 +100,20 @@ pub fn pidfd_signal(pidfd: BorrowedFd<'_>, signal: c_int) -> Result<(), SysError
     check(rc).map(drop).call(|| format!("pidfd_send_signal({signal})"))
 }
 
+/// process_mrelease(2), since Linux 5.15: whether a process is ending or has ended. From whom nothing is pending that kills
+/// it at once, the kernel takes nothing, and says so: EINVAL. Where that can't be asked, it is not.
+pub fn is_ending(pidfd: BorrowedFd<'_>) -> bool {
+    // SAFETY: two integers, no pointer. It takes memory from who can't use it any more.
+    let rc = check(unsafe { libc::syscall(libc::SYS_process_mrelease, pidfd.as_raw_fd(), 0) });
+    matches!(rc, Ok(_) | Err(Errno::ESRCH | Errno::EAGAIN))
+}
+
+/// waitid(2), P_PIDFD: how a child has ended, blocking until it has; who reaps it is told the same.
+pub fn end_of(pidfd: BorrowedFd<'_>) -> Result<WaitStatus, SysError> {
+    retry_eintr(|| nix::sys::wait::waitid(Id::PIDFd(pidfd), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT))
+        .call(|| "waitid(P_PIDFD, WEXITED, WNOWAIT)")
+}
+
 /// waitid(2), P_PIDFD: reaps a child that has ended, blocking until it does.
 pub fn reap(pidfd: BorrowedFd<'_>) -> Result<WaitStatus, SysError> {
     retry_eintr(|| nix::sys::wait::waitid(Id::PIDFd(pidfd), WaitPidFlag::WEXITED))

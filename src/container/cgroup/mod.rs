@@ -193,7 +193,7 @@ impl Tree {
     pub fn open_of(&self, record: &CgroupRecord, proc: &Proc, pid: Pid) -> Result<Option<Cgroup>> {
         let path = proc.cgroup_of(pid)?;
         match path.starts_with(&record.path) {
-            true => self.open(&CgroupRecord { path, made: 0, number: None, ..record.clone() }),
+            true => self.open(&CgroupRecord { path, made: 0, number: None, unit: None, ..record.clone() }),
             false => Ok(None),
         }
     }
@@ -212,13 +212,18 @@ impl Cgroup {
         let dir = fs::openat2(&self.dir, path, flags, 0, Lookup::Strict);
         let dir = dir.call(|| format!("openat2({at:?})"))?;
         let path = self.record.path.join(path);
-        let record = CgroupRecord { path, made: 0, number: None, ..self.record.clone() };
+        let record = CgroupRecord { path, made: 0, number: None, unit: None, ..self.record.clone() };
         Ok(Self { dir, record, at, placeholder: None })
     }
 
     /// Its descriptor, for CLONE_INTO_CGROUP.
     pub fn dir(&self) -> BorrowedFd<'_> {
         self.dir.as_fd()
+    }
+
+    /// Moves a process of this one's cgroup into it: who has not been born in it.
+    pub fn take_in(&self, pid: Pid) -> Result<()> {
+        self.write("cgroup.procs", &pid.to_string()).doing(|| format!("cgroup {:?}", self.at))
     }
 
     /// Where it is, and what of it has been made.

@@ -3,6 +3,7 @@
 //! of it, and the second needs a machine that systemd has booted.
 #![expect(clippy::disallowed_methods, reason = "tests change cgroups and disks of their own, by path")]
 
+mod births;
 mod cpu;
 mod devices;
 mod faults;
