@@ -374,3 +374,25 @@ fn a_fifo_has_the_owner_and_mode_of_the_configuration() {
     b.chown(100_000);
     case.run(&b).prints("fifo 640 5:6\n");
 }
+
+/// The kernel goes through all ways through a program before it takes it.
+#[test]
+fn two_thousand_rules_are_a_program_that_the_kernel_takes() {
+    let case = case!();
+    let b = case.script("( : >/dev/kmsg ) 2>/dev/null && echo opens; ( : >/dev/zero ) && echo zero", |config| {
+        config["linux"]["devices"] = json!([{ "path": "/dev/kmsg", "type": "c", "major": 1, "minor": 11 }]);
+        let mut rules = vec![json!({ "allow": false, "access": "rwm" })];
+        // In any order, overlapping, with accesses of all kinds.
+        rules.extend((0..2000).map(|n| {
+            let access = ["r", "w", "rw", "rwm"][n % 4];
+            match n % 3 {
+                0 => json!({ "allow": true, "type": "b", "major": 8 + n * 7 % 11, "minor": n, "access": access }),
+                1 => json!({ "allow": n % 2 == 0, "type": "c", "major": 200 + n * 13 % 300, "access": access }),
+                _ => json!({ "allow": true, "type": "c", "major": 13, "minor": n, "access": access }),
+            }
+        }));
+        rules.push(json!({ "allow": true, "type": "c", "major": 1, "minor": 11, "access": "w" }));
+        config["linux"]["resources"] = json!({ "devices": rules });
+    });
+    case.run(&b).prints("opens\nzero\n");
+}

@@ -1,6 +1,8 @@
 //! Devices: config-linux.md, "Devices" and "Default Devices", and who may use them.
 
 mod program;
+mod rules;
+mod table;
 
 use std::path::Path;
 
