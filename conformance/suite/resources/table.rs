@@ -10,7 +10,11 @@ const HEAD: &str = "# linux.resources, property by property\n\n\
     Written by `conformance/run --resources`: each property is configured, then changed by `update`, and what the kernel's file says\n\
     is read back each time (`after create → after update`), with each runtime in the same guest. `refused`: the verb fails.\n\
     What differs from what `resources.rs` wants has its reason there. `–`: no kernel that this was run on has it. The tests are below\n\
-    `tests/containers`; `limits::values` holds ours to the whole table.\n\n";
+    `tests/containers`; `limits::values` holds ours to the whole table.\n\n\
+    Where the tree has no controller for a property, it is refused. Not so where it asks for what a cgroup has anyway (`cpu.shares`\n\
+    1024, `cpu.period` 100000, `cpu.quota` -1, `cpu.idle` 0, `cpu.burst` 0, no limit at all): engines write the default share into every\n\
+    configuration, nothing could keep a container from having it, and refusing it would only keep them from running on hosts whose\n\
+    controllers are cgroup v1's. crun and runc refuse it there. `limits::faults::what_a_cgroup_has_anyway_needs_no_controller` sees to it.\n\n";
 
 /// The text, and a line for all that is not as it should be.
 pub(super) fn render(known: &Known, runtimes: &[Runtime]) -> (String, Vec<String>) {

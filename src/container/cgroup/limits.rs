@@ -47,13 +47,17 @@ pub(super) fn apply_late(cgroup: &Cgroup, plan: &CgroupPlan) -> Result<()> {
 
 /// Enables the controllers that these limits need.
 pub(super) fn enable_for(tree: &Tree, path: &Path, writes: &[Write]) -> Result<()> {
-    let limited = writes.iter().filter(|write| !write.is_no_limit());
-    let controllers: Controllers<'_> =
-        limited.filter_map(|write| Some((write.controller.as_deref()?, write.property))).collect();
-    match controllers.is_empty() {
-        true => Ok(()),
-        false => enable(tree, path, &controllers),
+    let wanted = controllers(writes.iter().filter(|write| !write.is_no_limit()));
+    let needed = controllers(writes.iter().filter(|write| !write.may_be_absent()));
+    match enable(tree, path, &wanted) {
+        // It may be one of those that change nothing: without them all is as they would have it.
+        Err(_) if needed.len() < wanted.len() => enable(tree, path, &needed),
+        enabled => enabled,
     }
+}
+
+fn controllers<'w>(writes: impl Iterator<Item = &'w Write>) -> Controllers<'w> {
+    writes.filter_map(|write| Some((write.controller.as_deref()?, write.property))).collect()
 }
 
 /// Which of the two is written to, if there is another one.
@@ -82,6 +86,9 @@ pub(super) fn write(cgroup: &Cgroup, limit: &Write) -> Result<()> {
 
 /// A cgroup has the controllers that all above it hand down in cgroup.subtree_control.
 fn enable(tree: &Tree, path: &Path, wanted: &Controllers<'_>) -> Result<()> {
+    if wanted.is_empty() {
+        return Ok(());
+    }
     let parent = path.parent().unwrap_or(Path::new(""));
     if missing(tree, parent, "cgroup.subtree_control", wanted)?.is_empty() {
         return Ok(());

@@ -68,7 +68,7 @@ pub enum IfDenied {
 impl CgroupPlan {
     /// The first limit that is asked for.
     pub fn first_limit(&self) -> Option<&Write> {
-        self.writes.iter().find(|write| !write.is_no_limit())
+        self.writes.iter().find(|write| !write.may_be_absent())
     }
 
     /// Decides what happens without permission.
@@ -112,7 +112,7 @@ const MOST_AT_BIRTH: u32 = 3;
 pub enum Absence {
     /// What was asked for can't be done.
     Error,
-    /// Another file does it alone, or there is no limit, as was asked for, where there is no controller.
+    /// Another file does it alone, or all is as was asked for where there is no controller.
     Fine,
     /// Another file of the same controller does it.
     Instead {
@@ -127,7 +127,12 @@ impl Write {
     /// Whether it says that there shall be none. A file that `unified` names has to be there all the same:
     /// config-linux.md, "Unified".
     pub fn is_no_limit(&self) -> bool {
-        self.value == NO_LIMIT && self.absence == Absence::Fine
+        self.value == NO_LIMIT && self.may_be_absent()
+    }
+
+    /// Whether what is asked for is there without its controller, too.
+    pub fn may_be_absent(&self) -> bool {
+        self.absence == Absence::Fine
     }
 
     /// Whether init has to be in the cgroup before: a limit of processes that has no room for it, its helper and who
@@ -228,10 +233,16 @@ fn check_network(network: &LinuxNetwork) -> Result<()> {
 /// The value of the files that limit something.
 const NO_LIMIT: &str = "max";
 
+/// What else the kernel has in files that nobody has written to. Engines ask for the default share by number, on
+/// every machine: without the controller there is nothing that could keep a container from having it.
+const DEFAULTS: [(&str, &str); 4] =
+    [("cpu.idle", "0"), ("cpu.max", "max 100000"), ("cpu.max.burst", "0"), ("cpu.weight", "100")];
+
 fn write(property: &'static str, file: &str, value: impl Into<String>) -> Write {
     let controller = file.split('.').next().filter(|name| *name != "cgroup").map(str::to_owned);
     let value = value.into();
-    let absence = if value == NO_LIMIT { Absence::Fine } else { Absence::Error };
+    let is_default = value == NO_LIMIT || DEFAULTS.contains(&(file, value.as_str()));
+    let absence = if is_default { Absence::Fine } else { Absence::Error };
     Write { property, controller, file: file.to_owned(), value, absence }
 }
 
@@ -276,6 +287,7 @@ mod tests {
             plan(&Spec::default(), &linux, "c", Driver::Disabled).map_err(|e| format!("{e:#}"))
         };
         assert!(planned(r#"{"pids":{"limit":-1}}"#).is_ok());
+        assert!(planned(r#"{"cpu":{"shares":1024,"period":100000,"idle":0}}"#).is_ok());
         let error = planned(r#"{"pids":{"limit":5}}"#).unwrap_err();
         assert!(error.starts_with("linux.resources.pids.limit: a limit needs a cgroup"), "{error}");
     }

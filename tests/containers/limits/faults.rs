@@ -99,6 +99,24 @@ fn a_controller_that_is_missing_is_named_with_what_helps(driver: Driver) {
     );
 }
 
+/// containerd and docker ask for the default share in every configuration.
+fn what_a_cgroup_has_anyway_needs_no_controller(driver: Driver) {
+    let case = limits_case!(driver);
+    need!(super::no_controller("cpu").is_some(), "the cgroup2 tree has the controller cpu");
+    for cpu in [json!({ "shares": 1024 }), json!({ "period": 100_000, "quota": -1, "burst": 0, "idle": 0 })] {
+        let c = Limited::created(&case, driver, "exec sleep 100", json!({ "cpu": cpu }));
+        c.update(&json!({ "cpu": cpu }));
+        c.try_update(&json!({ "cpu": { "shares": 2048 } }))
+            .fails(&["linux.resources.cpu.shares", "controller cpu"]);
+        c.delete();
+    }
+    for limit in
+        [json!({ "cpu": { "shares": 512, "idle": 0 } }), json!({ "unified": { "cpu.weight": "100" } })]
+    {
+        refused(&case, driver, &bundle(&case, driver, "true", limit), &["linux.resources", "controller cpu"]);
+    }
+}
+
 #[test]
 fn a_controller_that_is_not_handed_down_is_named_with_where_and_what_helps() {
     let case = case!();
@@ -228,5 +246,6 @@ fn three_hundred_containers_are_made_and_removed_side_by_side() {
 both_drivers! {
     a_key_that_is_no_plain_name_or_the_runtimes_own_is_refused
     a_controller_that_is_missing_is_named_with_what_helps
+    what_a_cgroup_has_anyway_needs_no_controller
     a_memory_limit_that_no_process_fits_into_is_said_to_be_none
 }
