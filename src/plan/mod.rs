@@ -327,7 +327,8 @@ fn rootfs(
         authority: facts.authority(),
         label: label.as_ref(),
     };
-    let devices = devices::nodes(linux)?;
+    let mounts = mounts::plan(spec.mounts().as_deref().unwrap_or_default(), context)?;
+    let (devices, links) = devices::plan(linux, &mounts)?;
     Ok(RootfsPlan {
         path: bundle.dir.join(root.path()),
         switch: match (namespaces.makes(own), wishes.no_pivot) {
@@ -336,8 +337,8 @@ fn rootfs(
             (true, false) => RootSwitch::Pivot,
         },
         propagation: propagation(linux.rootfs_propagation().as_deref())?,
-        mounts: mounts::plan(spec.mounts().as_deref().unwrap_or_default(), context)?,
-        links: devices::links(&devices)?,
+        mounts,
+        links,
         device_nodes: match facts.authority() == Authority::Root && !namespaces.has(LinuxNamespaceType::User)
         {
             true => DeviceNodes::Made,

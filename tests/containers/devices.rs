@@ -6,7 +6,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use serde_json::{Value, json};
 
 use crate::support::bundle::{add_mount, add_user_namespace, set_capabilities, set_namespace};
-use crate::support::{case, is_there, link};
+use crate::support::{case, host_command, is_there, link};
 
 const DEFAULT: &str = "/dev/null 1:3 666\n/dev/zero 1:5 666\n/dev/full 1:7 666\n/dev/random 1:8 666\n/dev/urandom 1:9 666\n/dev/tty 5:0 666\n";
 const SHOW: &str = "for d in null zero full random urandom tty; do stat -c '%n 0x%t 0x%T %a' /dev/$d; done | \
@@ -373,6 +373,32 @@ fn a_fifo_has_the_owner_and_mode_of_the_configuration() {
     });
     b.chown(100_000);
     case.run(&b).prints("fifo 640 5:6\n");
+}
+
+/// Whoever binds a directory there says what is in it; it may be the host's own, and no container's to write to.
+#[test]
+fn nothing_is_made_in_a_directory_that_is_bound_to_dev() {
+    let case = case!();
+    for (number, options) in [["rbind", "rw"], ["bind", "rw"], ["rbind", "ro"]].iter().enumerate() {
+        let dev = case.subdir(&format!("dev{number}"));
+        for below in ["pts", "shm", "sub"] {
+            crate::support::make_dir(&dev.join(below));
+        }
+        host_command("mknod", &[dev.join("null").as_os_str(), "c".as_ref(), "1".as_ref(), "3".as_ref()]);
+        let b = case.script("ls /dev /dev/sub; cat /dev/null && echo is there", |config| {
+            config["mounts"].as_array_mut().unwrap().retain(|m| m["destination"] == "/proc");
+            add_mount(config, "/dev", "bind", &dev, options);
+            add_mount(config, "/dev/sub", "tmpfs", "tmpfs", &["size=64k"]);
+            let device = |path: &str| json!({ "path": path, "type": "c", "major": 1, "minor": 5 });
+            config["linux"]["devices"] = json!([device("/dev/mine"), device("/dev/sub/mine")]);
+        });
+        // What is mounted over a part of it is the container's.
+        case.run(&b).prints("/dev:\nnull\npts\nshm\nsub\n\n/dev/sub:\nmine\nis there\n");
+        let names = std::fs::read_dir(&dev).unwrap().map(|entry| entry.unwrap().file_name());
+        let mut names: Vec<_> = names.collect();
+        names.sort();
+        assert_eq!(names, ["null", "pts", "shm", "sub"], "{options:?}");
+    }
 }
 
 /// The kernel goes through all ways through a program before it takes it.

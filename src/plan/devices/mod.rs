@@ -6,6 +6,7 @@ mod table;
 
 use std::path::Path;
 
+use super::mounts::{MountStep, Source};
 use crate::error::{Doing, Result, invalid};
 use crate::rootpath::InRootfs;
 use crate::spec::oci::{Linux, LinuxDevice, LinuxDeviceType};
@@ -60,8 +61,25 @@ const LINKS: [(&str, &str); 5] = [
     ("/dev/ptmx", "pts/ptmx"),
 ];
 
+/// What is made once the mounts are there. In a directory that is bound to `/dev`, which may be the host's own, nothing is:
+/// whoever binds it says what there is, and crun and runc have it so, too.
+pub fn plan(linux: &Linux, mounts: &[MountStep]) -> Result<(Vec<Device>, Vec<Link>)> {
+    let covering = |at: &InRootfs| {
+        let shows = |mount: &&MountStep| at.within(&mount.at).is_some();
+        mounts.iter().rev().filter(|mount| !matches!(mount.source, Source::Remount(_))).find(shows)
+    };
+    let is_ours = |at: &InRootfs| {
+        !covering(at).is_some_and(|m| m.at.is("/dev") && matches!(m.source, Source::Bind { .. }))
+    };
+    let mut devices = nodes(linux)?;
+    let mut links = links(&devices)?;
+    devices.retain(|device| is_ours(&device.at));
+    links.retain(|link| is_ours(&link.at));
+    Ok((devices, links))
+}
+
 /// The nodes: those of the configuration, and the default ones that it does not name itself.
-pub fn nodes(linux: &Linux) -> Result<Vec<Device>> {
+fn nodes(linux: &Linux) -> Result<Vec<Device>> {
     let mut devices = Vec::new();
     for (index, device) in linux.devices().iter().flatten().enumerate() {
         let name = format!("linux.devices[{index}] {}", device.path().display());
@@ -79,7 +97,7 @@ pub fn nodes(linux: &Linux) -> Result<Vec<Device>> {
 }
 
 /// The links, less those whose place a device of the configuration takes.
-pub fn links(devices: &[Device]) -> Result<Vec<Link>> {
+fn links(devices: &[Device]) -> Result<Vec<Link>> {
     let links = LINKS.iter().map(|(path, target)| Ok(Link { at: InRootfs::new(Path::new(path))?, target }));
     let links: Vec<Link> = links.collect::<Result<_>>()?;
     Ok(links.into_iter().filter(|l| devices.iter().all(|d| d.at != l.at)).collect())
