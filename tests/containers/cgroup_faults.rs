@@ -203,10 +203,13 @@ fn a_delete_goes_on_until_nobody_disturbs_it() {
         std::thread::scope(|threads| {
             let end = Instant::now() + Duration::from_millis(500);
             for dir in &dirs {
-                // What is removed is there again at once.
+                // What is removed is there again at once; and once it is there however late a thread begins.
                 threads.spawn(move || {
-                    while Instant::now() < end {
+                    loop {
                         mkdir(dir, Mode::S_IRWXU).unwrap_or_default();
+                        if Instant::now() > end {
+                            break;
+                        }
                     }
                 });
             }

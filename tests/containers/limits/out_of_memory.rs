@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::limited::{GO_ON, Limited, bundle, create, run};
 use super::memory::{limits, with_mem};
 use super::{Driver, both_drivers, limits_case};
-use crate::support::{Case, eventually, nothing_is_left};
+use crate::support::{Case, eventually, nothing_is_left, read};
 
 const MIB: u64 = 1 << 20;
 /// More than 16 MiB.
@@ -155,9 +155,13 @@ fn a_run_that_dies_of_memory_says_so_in_a_line(driver: Driver) {
 
 fn a_limit_too_low_for_init_is_named_with_its_value(driver: Driver) {
     let case = limits_case!(driver, "memory");
-    // None of those with which init gets half of its way: when User-mode Linux has no memory for a copy of a page that
-    // read(2) writes to, it writes to the page itself, which the runtime has still in common with init.
-    for limit in [4096_u64, 8192, 16384, 262_144, 1 << 20, 4 << 20] {
+    // With some of them init gets half of its way. Not so in User-mode Linux: where that has no memory for a copy of a page
+    // that read(2) writes to, it writes to the page itself, and the runtime, which has it in common with init until then,
+    // goes on with what init has read. A C program that does nothing but that shows the same each time; other kernels
+    // (6.1 in qemu) never do.
+    let is_uml = read("/proc/cpuinfo").contains("User Mode Linux");
+    let half = [32768, 49152, 65536, 98304, 131_072].into_iter().filter(|_| !is_uml);
+    for limit in [4096_u64, 8192, 16384, 262_144, 1 << 20, 4 << 20].into_iter().chain(half) {
         for call in [create, run] {
             let resources = json!({ "memory": { "limit": limit, "swap": limit } });
             let b = bundle(&case, driver, "true", resources);
