@@ -23,17 +23,19 @@ it_is_a_runtime_of_docker() {
 }
 it_passes_on_exit_codes() {
     ends 7 docker run --network none --rm localhost/busybox sh -c 'exit 7'
-    ends 127 docker run --network none --rm localhost/busybox no-such
-    ends 127 docker run --network none --rm localhost/busybox /no/such
-    ends 126 docker run --network none --rm localhost/busybox /etc
-    ends 126 docker run --network none --rm localhost/busybox /etc/passwd
+    local missing=127 denied=126
+    ! oracle "docker does not know crun's words for what is no program: 125" || missing=125 denied=125
+    ends "$missing" docker run --network none --rm localhost/busybox no-such
+    ends "$missing" docker run --network none --rm localhost/busybox /no/such
+    ends "$denied" docker run --network none --rm localhost/busybox /etc
+    ends "$denied" docker run --network none --rm localhost/busybox /etc/passwd
     ok docker run --network none --rm -w /no/such localhost/busybox pwd
     prints /no/such
 }
 input_and_terminals_work() {
     out=$(echo hello | docker run --network none --rm -i localhost/busybox cat) || fail "it ended with $?"
     prints hello
-    on_terminal 'docker run --network none --rm -it localhost/busybox sh -c "sleep 1; stty size"'
+    on_terminal 0 'docker run --network none --rm -it localhost/busybox sh -c "sleep 1; stty size"'
     says "33 77"
 }
 it_is_stopped_and_killed() {
@@ -63,11 +65,12 @@ exec_runs_a_command_in_it() {
     prints hello
     ends 7 docker exec box sh -c 'exit 7'
     ends 127 docker exec box no-such
-    ran docker exec box /etc
-    ((code != 0)) || fail "it ran"
+    local directory=126
+    ! oracle "docker does not know crun's words for a directory: 128" || directory=128
+    ends "$directory" docker exec box /etc
     ok docker exec -u 1000 -w /tmp -e A=1 box sh -c 'id -u; pwd; echo $A'
     prints $'1000\n/tmp\n1'
-    on_terminal 'docker exec -it box sh -c "sleep 1; stty size"'
+    on_terminal 0 'docker exec -it box sh -c "sleep 1; stty size"'
     says "33 77"
 }
 limits_are_changed_and_shown() {
@@ -114,6 +117,71 @@ END
     prints one
     ok docker compose down -t 0 -v
 }
+networks_are_joined() {
+    ok docker network create net
+    ok docker run -d --name box --network net localhost/busybox sleep 100
+    local address
+    address=$(docker inspect -f '{{.NetworkSettings.Networks.net.IPAddress}}' box)
+    ok docker run --rm --network net localhost/busybox ping -c 1 -W 5 "$address"
+    ok docker run --rm --network container:box localhost/busybox ip address show eth0
+    says "$address"
+    ok docker rm -f box
+    ok docker network rm net
+}
+attach_logs_and_copies_reach_it() {
+    up localhost/busybox sh -c 'echo out; echo err >&2; sleep 100'
+    soon sh -c 'docker logs box 2>&1 | grep out'
+    ok docker logs box
+    says out err
+    ok docker cp box:/copied/file /run/engines/file
+    ok docker cp /run/engines/file box:/tmp/file
+    ok docker exec box cat /tmp/file
+    prints copied
+    ok docker diff box
+    says /tmp/file
+    ok docker commit box committed
+    ok docker run --rm --network none committed cat /tmp/file
+    prints copied
+    ok docker rmi committed
+}
+images_are_built() {
+    local dir=/run/engines/build
+    mkdir -p "$dir"
+    printf 'FROM localhost/busybox\nRUN echo built >/built\nUSER user\nCMD ["cat", "/built"]\n' >"$dir/Dockerfile"
+    ok env DOCKER_BUILDKIT=0 docker build --network none -t built "$dir"
+    ok docker run --network none --rm built
+    prints built
+    ok docker rmi built
+}
+health_is_checked() {
+    up --health-cmd 'test -e /tmp/well' --health-interval 1s --health-retries 1 localhost/busybox sh -c 'sleep 4; touch /tmp/well; sleep 100'
+    soon is unhealthy docker inspect -f '{{.State.Health.Status}}' box
+    soon is healthy docker inspect -f '{{.State.Health.Status}}' box
+}
+it_is_restarted_after_a_failure() {
+    up --restart on-failure:2 localhost/busybox sh -c 'exit 3'
+    soon is 2 docker inspect -f '{{.RestartCount}}' box
+    soon is exited docker inspect -f '{{.State.Status}}' box
+    ok docker inspect -f '{{.State.ExitCode}}' box
+    prints 3
+}
+what_runs_out_of_memory_is_told() {
+    limits
+    # Not the first process: the shim misses the event when that ends at once, with each runtime.
+    ok docker run --network none --name box --memory 16m --memory-swap 16m localhost/busybox \
+        sh -c 'sleep 1; (a=x; while :; do a=$a$a$a$a; done); sleep 1'
+    ok docker inspect -f '{{.State.OOMKilled}}' box
+    prints true
+}
+it_ends_with_the_daemon_and_starts_again() {
+    up --restart always --stop-timeout 1 localhost/busybox sleep 100
+    local pid
+    pid=$(pidof box)
+    ok systemctl kill -s KILL docker.service
+    soon gone "$pid"
+    soon docker exec box true
+}
+
 a_killed_shim_leaves_what_can_be_removed() {
     up localhost/busybox sleep 100
     local pid shim

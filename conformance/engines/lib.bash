@@ -7,12 +7,12 @@ skip() { echo "SKIP $*"; exit 77; }
 
 # ran COMMAND...: its output, both descriptors, is $out, its exit code $code.
 ran() {
-    echo "+ $*"
+    echo "+ ${*//$'\n'/ }"
     code=0
     out=$("$@" 2>&1 </dev/null) || code=$?
     out=${out//$'\r'/}
     [[ -z $out ]] || echo "$out"
-    ((code == 0)) || echo "= $code"
+    echo "= $code"
 }
 # ends CODE COMMAND...
 ends() {
@@ -28,18 +28,28 @@ says() {
     for text; do [[ ${out,,} == *"${text,,}"* ]] || fail "no $text in: $out"; done
 }
 prints() { [[ $out == "$1" ]] || fail "it prints \"$out\", not \"$1\""; }
-# on_terminal COMMAND: on one of 33 lines and 77 columns.
+# on_terminal CODE COMMAND [INPUT]: ends so on a terminal of 33 lines and 77 columns, where somebody types INPUT.
 on_terminal() {
-    # In a file: socat has quotes of its own.
-    local script
-    script=$(mktemp)
-    printf 'stty rows 33 cols 77\n%s\n' "$1" >"$script"
-    # It waits for the end though nothing comes in.
-    ok socat -t 60 - "EXEC:sh $script,pty,setsid,ctty,stderr"
-    rm "$script"
+    local dir terminal
+    dir=$(mktemp -d)
+    # In a file, as socat has quotes of its own; and the code in one, as it has codes of its own.
+    printf 'stty rows 33 cols 77\n%s\necho $? >%s/code\n' "$2" "$dir" >"$dir/script"
+    terminal="EXEC:sh $dir/script,pty,setsid,ctty,stderr"
+    echo "+ $2"
+    # It lasts until the terminal is closed, whatever comes in.
+    out=$(if (($# > 2)); then sleep 3; echo "$3"; fi | socat -t 0.2 -,ignoreeof "$terminal" 2>&1) || :
+    out=${out//$'\r'/}
+    code=$(cat "$dir/code" 2>/dev/null || echo 255)
+    rm -r "$dir"
+    echo "$out"
+    echo "= $code"
+    ((code == $1)) || fail "on a terminal \`$2\` ended with $code, not $1: ${out##*$'\n'}"
 }
-# overlays: the User-mode Linux has none, and podman wants one for a pod's first container.
-overlays() { grep -qw overlay /proc/filesystems || skip "no overlays in this kernel"; }
+# oracle REASON: in a case in which ours isn't as crun is, for a reason: is this crun?
+oracle() {
+    echo "DIFFERS $1"
+    [[ ${RUNTIME##*/} == crun ]]
+}
 # soon COMMAND...: within ten seconds it holds.
 soon() {
     local i

@@ -2,21 +2,21 @@
 # shellcheck shell=bash
 
 cgroups='/(libpod|crun|conmon|minidocker)'
+# Where podman keeps what it has: not asked for each time, as that takes it long.
+storage=$HOME/.local/share/containers/storage
+((UID)) || storage=/var/lib/containers/storage
 things() {
-    podman ps -aq
-    podman pod ps -q
-    ls -d "$state_root"/*
+    ls -d "$storage"/overlay-containers/*/ "$storage"/volumes/*/ "$state_root"/*
     pgrep -a conmon
 }
 clean() {
-    podman rm -af -t 0
     podman pod rm -af -t 0
+    podman rm -af -t 0
     podman volume rm -af
 }
 
 root() { ((UID == 0)) || skip "root only"; }
-plain() { ! ((UID == 0)) || skip "for ordinary users"; }
-limits() { [[ $CGROUPS == enabled ]] || skip "cgroups are disabled"; }
+limits() { [[ $CGROUPS == enabled ]] || skip "no cgroup for it"; }
 pidof() { podman inspect -f '{{.State.Pid}}' "$1"; }
 # up OPTION... IMAGE COMMAND...: a container named c in the background.
 up() { ok podman run -d --name c "$@"; }
@@ -41,13 +41,16 @@ what_is_no_program_is_126() {
     says "ermission denied"
 }
 a_missing_interpreter_is_told() {
-    ran podman run --rm busybox /bin/no-interpreter
-    ((code == 127 || code == 126 || code == 1)) || fail "ended with $code"
+    if oracle "crun has started it when the kernel says so: 1"; then
+        ends 1 podman run --rm busybox /bin/no-interpreter
+    else
+        ends 127 podman run --rm busybox /bin/no-interpreter
+        says /no/interpreter
+    fi
     says "o such file or directory"
 }
 a_missing_working_directory_is_told() {
-    ran podman run --rm -w /no/such busybox pwd
-    ((code == 126 || code == 127)) || fail "ended with $code"
+    ends 126 podman run --rm -w /no/such busybox pwd
     says /no/such
     ok podman run --rm -w /tmp busybox pwd
     prints /tmp
@@ -59,10 +62,12 @@ input_goes_in() {
     prints 3000000
 }
 a_terminal_has_the_size_of_the_callers() {
-    on_terminal 'podman run --rm -it busybox stty size'
+    on_terminal 0 'podman run --rm -it busybox sh -c "sleep 1; stty size"'
     says "33 77"
-    on_terminal 'podman run --rm -it busybox tty'
+    on_terminal 0 'podman run --rm -it busybox tty'
     says /dev/pts/0
+    on_terminal 5 'podman run --rm -it busybox sh' 'echo typed$((40 + 2)); exit 5'
+    says typed42
 }
 in_the_background_it_is_waited_for_and_its_log_is_read() {
     up busybox sh -c 'echo out; echo err >&2; exit 3'
@@ -133,10 +138,11 @@ exec_runs_a_command_in_it() {
     prints 12
     ends 7 podman exec c sh -c 'exit 7'
     ok podman exec -w /tmp -u user c sh -c 'pwd; id -u; id -G'
-    says /tmp 1000
+    prints $'/tmp\n1000\n1000 2000'
     out=$(echo hello | podman exec -i c cat)
     prints hello
     ok podman exec --privileged c grep CapEff /proc/self/status
+    says fffff
     ok podman exec -d c touch /tmp/made
     soon podman exec c test -e /tmp/made
     out=$(head -c 1000000 /dev/zero | podman exec -i c wc -c)
@@ -147,13 +153,12 @@ exec_of_what_is_missing_is_127() {
     ends 127 podman exec c /no/such
     ends 127 podman exec c no-such
     ends 126 podman exec c /etc
-    ran podman exec -w /no/such c true
-    ((code == 126 || code == 127)) || fail "ended with $code"
+    ends 127 podman exec -w /no/such c true
     says /no/such
 }
 exec_has_a_terminal() {
     up busybox sleep 100
-    on_terminal 'podman exec -it c busybox stty size'
+    on_terminal 0 'podman exec -it c sh -c "sleep 1; stty size"'
     says "33 77"
 }
 exec_ends_with_the_container() {
@@ -176,8 +181,7 @@ it_pauses_and_goes_on() {
     lines=$(podman logs c | wc -l)
     sleep 0.5
     is "$lines" sh -c 'podman logs c | wc -l' || fail "it runs on"
-    ran podman exec c true
-    ((code != 0)) || fail "exec in a paused container"
+    ends 255 podman exec c true
     ok podman unpause c
     sleep 0.5
     ! is "$lines" sh -c 'podman logs c | wc -l' || fail "it doesn't go on"
@@ -202,7 +206,7 @@ unified_properties_are_read_back() {
     up --cgroup-conf memory.high=50331648 busybox sleep 100
     ok cgroup_of "$(pidof c)" memory.high
     prints 50331648
-    ran podman run --rm --cgroup-conf no.such=1 busybox true
+    ends 126 podman run --rm --cgroup-conf no.such=1 busybox true
 }
 update_changes_limits() {
     limits
@@ -217,15 +221,14 @@ update_changes_limits() {
 }
 a_limit_that_cannot_be_is_told() {
     limits
-    ran podman run --rm --cpuset-cpus 77 busybox true
-    ((code != 0)) || fail "there is no CPU 77"
-    ran podman run --rm --memory 64m --memory-swap 32m busybox true
-    ((code != 0)) || fail "swap is less than memory"
+    ends 126 podman run --rm --cpuset-cpus 77 busybox true
+    says cpuset
+    ends 126 podman run --rm --memory 64m --memory-swap 32m busybox true
+    says memory swap
 }
 what_runs_out_of_memory_is_told() {
     limits
-    ran podman run --name c --memory 16m --memory-swap 16m busybox sh -c 'a=x; while :; do a=$a$a$a$a; done'
-    ((code == 137)) || fail "ended with $code"
+    ends 137 podman run --name c --memory 16m --memory-swap 16m busybox sh -c 'a=x; while :; do a=$a$a$a$a; done'
     ok podman inspect -f '{{.State.OOMKilled}} {{.State.ExitCode}}' c
     prints "true 137"
     ok podman rm c
@@ -256,8 +259,7 @@ volumes_are_as_their_options_say() {
     says ro, nosuid nodev noexec
     ok podman run --rm --mount type=bind,src="$dir",dst=/b,ro,bind-propagation=rslave busybox cat /b/file
     ok podman run --rm --mount type=bind,src="$dir/file",dst=/made/by/it busybox cat /made/by/it
-    ran podman run --rm -v /no/such:/x busybox true
-    ((code == 125)) || fail "ended with $code"
+    ends 125 podman run --rm -v /no/such:/x busybox true
     ok podman run --rm --volume copied:/copied busybox cat /copied/file
 }
 a_volume_is_id_mapped() {
@@ -307,7 +309,7 @@ namespaces_are_shared_as_asked() {
     ok podman run --rm --network host busybox true
     ok podman run --rm --cgroupns host busybox cat /proc/self/cgroup
     ok podman run --rm --cgroupns private busybox cat /proc/self/cgroup
-    [[ $CGROUPS == disabled ]] || prints 0::/
+    prints 0::/
     ok podman run --rm --network none busybox ip link show lo
     says UP
 }
@@ -316,7 +318,7 @@ names_sysctls_and_limits_are_set() {
     prints web
     ok podman run --rm --sysctl net.ipv4.ip_default_ttl=33 --sysctl kernel.msgmax=9000 busybox cat /proc/sys/net/ipv4/ip_default_ttl /proc/sys/kernel/msgmax
     prints $'33\n9000'
-    ran podman run --rm --sysctl kernel.panic=1 busybox true
+    ends 125 podman run --rm --sysctl kernel.panic=1 busybox true
     ok podman run --rm --ulimit nofile=100:100 --ulimit core=0:0 busybox sh -c 'ulimit -n; ulimit -c'
     prints $'100\n0'
     ok podman run --rm --umask 0077 busybox sh -c umask
@@ -333,7 +335,7 @@ users_and_groups_are_set() {
     says 1000 2000
     ok podman run --rm --user 5000 busybox id -u
     prints 5000
-    ran podman run --rm --user nobody-here busybox true
+    ends 126 podman run --rm --user nobody-here busybox true
     if ((UID)); then ok podman run --rm --group-add keep-groups busybox id; fi
 }
 capabilities_are_set() {
@@ -365,7 +367,7 @@ END
 paths_are_masked_and_unmasked() {
     ok podman run --rm --security-opt mask=/etc/passwd:/copied busybox sh -c 'cat /etc/passwd; ls /copied'
     prints ''
-    ok podman run --rm --security-opt unmask=ALL busybox test -d /proc/sys
+    ends 1 podman run --rm --security-opt unmask=ALL busybox grep ' /proc/[^ ]* ' /proc/self/mountinfo
     ok podman run --rm --security-opt proc-opts=hidepid=2 busybox grep ' /proc ' /proc/self/mountinfo
     says hidepid=
     ok podman run --rm --security-opt label=disable busybox true
@@ -379,7 +381,7 @@ devices_are_there() {
     [[ -e /dev/kmsg ]] || skip "no device to deny"
     ends 1 podman run --rm --device /dev/kmsg:/dev/other:r busybox sh -c 'echo x >/dev/other'
     says "not permitted"
-    ok podman run --rm --device-cgroup-rule 'c 1:3 rwm' busybox mknod /dev/n c 1 3
+    ok podman run --rm --cap-add mknod --device-cgroup-rule "c 1:3 m" busybox mknod /dev/n c 1 3
 }
 an_init_reaps() {
     ok podman run --rm --init busybox sh -c 'ps -o comm | head -n 2'
@@ -393,12 +395,12 @@ readiness_is_passed_on() {
     [[ $MANAGER == systemd ]] || skip "no systemd to tell"
     root
     systemctl reset-failed ready ready2 >/dev/null 2>&1 || :
-    ok systemd-run --quiet --unit ready --service-type=notify -p NotifyAccess=all -p TimeoutStartSec=30 -E CONTAINERS_CONF="$CONTAINERS_CONF" \
+    ok systemd-run --quiet --unit ready --service-type=notify -p NotifyAccess=all -p TimeoutStartSec=30 -E CONTAINERS_CONF_OVERRIDE="$CONTAINERS_CONF_OVERRIDE" \
         podman run --name c --sdnotify=container -v /usr:/usr:ro debian sh -c 'systemd-notify --ready --status=in; sleep 100'
     ok systemctl show -P StatusText ready
     prints "in"
     ok podman rm -f -t 0 c
-    ok systemd-run --quiet --unit ready2 --service-type=notify -p NotifyAccess=all -p TimeoutStartSec=30 -E CONTAINERS_CONF="$CONTAINERS_CONF" \
+    ok systemd-run --quiet --unit ready2 --service-type=notify -p NotifyAccess=all -p TimeoutStartSec=30 -E CONTAINERS_CONF_OVERRIDE="$CONTAINERS_CONF_OVERRIDE" \
         podman run --name d --sdnotify=conmon busybox sleep 100
     ok systemctl is-active ready2
     ok podman rm -f -t 0 d
@@ -407,21 +409,22 @@ readiness_is_passed_on() {
 systemd_runs_in_it() {
     limits
     [[ $MANAGER == systemd || $UID == 0 ]] || skip "no cgroup to delegate"
-    up --systemd=always -v /usr:/usr:ro debian /lib/systemd/systemd multi-user.target
+    up --systemd=always -v /usr:/usr:ro debian /lib/systemd/systemd systemd.unit=basic.target systemd.mask=systemd-firstboot.service
     local i state=''
-    for ((i = 0; i < 300; i++)); do
-        state=$(nsenter -t "$(pidof c)" -m -p -U -C --preserve-credentials systemctl is-system-running 2>/dev/null) || :
+    for ((i = 0; i < 50; i++)); do
+        state=$(podman exec c systemctl is-system-running 2>/dev/null) || :
         [[ $state != running && $state != degraded ]] || break
-        sleep 0.2
+        sleep 0.5
     done
-    echo "state: $state"
-    [[ $state == running || $state == degraded ]] || { podman logs c; fail "systemd in it is $state"; }
+    [[ $state == running ]] || { podman exec c systemctl --failed --no-legend --plain; fail "systemd in it is $state"; }
+    # A service of its has a cgroup below the container's.
+    ok podman exec c systemd-run --quiet --wait --pipe cat /proc/self/cgroup
+    says .service
     ok podman stop -t 20 c
     ok podman inspect -f '{{.State.ExitCode}}' c
-    [[ $out != 137 ]] || fail "it had to be killed"
+    prints 0
 }
 pods_share_namespaces() {
-    overlays
     ok podman pod create --name p --share net,ipc,uts --hostname pod
     ok podman run -d --pod p --name c busybox sh -c 'echo x >/dev/shm/x; sleep 100'
     ok podman run --rm --pod p busybox sh -c 'hostname; until cat /dev/shm/x; do sleep 0.1; done'
@@ -443,11 +446,13 @@ pods_share_namespaces() {
 }
 a_pod_has_limits() {
     limits
-    overlays
     ok podman pod create --name p --memory 64m --cpus 0.5
     ok podman run -d --pod p --name c busybox sleep 100
-    ok cgroup_of "$(pidof c)" ../memory.max
-    prints 67108864
+    # Above the container's, which crun and systemd's scopes have at different depths.
+    local pod
+    pod=$(sed -n 's/^0:://; s/\/libpod-.*//p' "/proc/$(pidof c)/cgroup")
+    ok cat "/sys/fs/cgroup$pod/memory.max" "/sys/fs/cgroup$pod/cpu.max"
+    prints $'67108864\n50000 100000'
     ok podman pod rm -f -t 0 p
 }
 health_is_checked() {
@@ -457,6 +462,10 @@ health_is_checked() {
     ok podman healthcheck run c
     ok podman inspect -f '{{.State.Health.Status}}' c
     prints healthy
+    [[ $MANAGER == systemd ]] || return 0
+    ok podman run -d --name d --health-cmd 'test -e /tmp/well' --health-interval 1s --health-retries 1 busybox sh -c 'sleep 3; touch /tmp/well; sleep 100'
+    soon is unhealthy podman inspect -f '{{.State.Health.Status}}' d
+    soon is healthy podman inspect -f '{{.State.Health.Status}}' d
 }
 images_are_built() {
     local dir=$HOME/build
@@ -473,13 +482,10 @@ END
     ok podman run --rm built
     prints $'built\n0\n1000'
     printf 'FROM localhost/busybox\nRUN exit 9\n' >"$dir/Containerfile"
-    ran podman build --network none --isolation oci --runtime "$RUNTIME" "$dir"
-    ((code != 0)) || fail "RUN exit 9 is a success"
-    says 9
+    ends 9 podman build --network none --isolation oci --runtime "$RUNTIME" "$dir"
     ok podman rmi built
 }
 pods_are_made_from_kubernetes_files() {
-    overlays
     cat >"$HOME/pod.yaml" <<'END'
 apiVersion: v1
 kind: Pod
@@ -522,7 +528,7 @@ cgroups_are_placed_as_asked() {
         says /parent/libpod-
     fi
     ok podman run --rm --cgroups disabled busybox true
-    [[ $MANAGER != systemd ]] || ok systemd-run --quiet --wait --pipe --collect -p Delegate=yes -E CONTAINERS_CONF="$CONTAINERS_CONF" \
+    [[ $MANAGER != systemd ]] || ok systemd-run --quiet --wait --pipe --collect -p Delegate=yes -E CONTAINERS_CONF_OVERRIDE="$CONTAINERS_CONF_OVERRIDE" \
         podman run --rm --cgroups split --name s busybox cat /proc/self/cgroup
 }
 descriptors_are_preserved() {
@@ -563,8 +569,8 @@ a_container_outlives_its_conmon_and_is_removed() {
     conmon=$(podman inspect -f '{{.State.ConmonPid}}' c)
     kill -KILL "$conmon"
     sleep 0.5
-    ran podman rm -f -t 0 c
-    soon gone "$pid"
+    ok podman rm -f -t 0 c
+    gone "$pid" || fail "it lives on"
 }
 the_runtime_removes_what_has_no_conmon() {
     root
@@ -577,6 +583,20 @@ the_runtime_removes_what_has_no_conmon() {
     soon gone "$pid"
     ok "$RUNTIME" delete -f "$id"
     ok podman rm -f -t 0 c
+}
+networks_connect_containers() {
+    if ((UID)); then
+        # What passt makes needs no more than a user may.
+        ok podman run --rm --network pasta busybox ip link
+        says LOWER_UP
+        return
+    fi
+    up --network bridge busybox sleep 100
+    local address
+    address=$(podman inspect -f '{{.NetworkSettings.Networks.podman.IPAddress}}' c)
+    ok podman exec c ip address show eth0
+    says "$address"
+    ok podman run --rm --network bridge --cap-add net_raw busybox ping -c 1 -W 5 "$address"
 }
 it_is_saved_and_goes_on() {
     root
@@ -606,5 +626,5 @@ many_start_at_once() {
     done
 }
 time_runs_out_for_it() {
-    ran podman run --rm --timeout 1 busybox sleep 100
+    ends 255 podman run --rm --timeout 1 busybox sleep 100
 }
