@@ -1,6 +1,7 @@
 //! procfs, opened once and checked, and what the runtime reads there.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::collections::BTreeSet;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
 use nix::sys::statfs::PROC_SUPER_MAGIC;
@@ -148,6 +149,13 @@ impl Proc {
         Some(Descriptor { number, target, mount, stat, reads: flags & 3 != 1, writes: flags & 3 != 0 })
     }
 
+    /// The children of this thread: proc_pid_task_children(5), CONFIG_PROC_CHILDREN.
+    pub fn children(&self) -> Result<BTreeSet<Pid>> {
+        let text = self.read("thread-self/children")?;
+        let pids = String::from_utf8_lossy(&text);
+        Ok(pids.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).map(Pid::from_raw).collect())
+    }
+
     /// The threads of a process: proc_pid_task(5). Those that end meanwhile are left out, as is all that is forbidden.
     pub fn threads(&self, pid: Pid) -> Vec<Thread> {
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
@@ -185,6 +193,12 @@ impl Proc {
 /// proc_pid_mountinfo(5): where the first file system of a type is mounted; `None` if none is.
 pub fn mounted(fstype: &str) -> Result<Option<PathBuf>> {
     Ok(mounts()?.into_iter().find(|mounted| mounted.fstype == fstype).map(|mounted| mounted.at))
+}
+
+/// Where something is that this process has open: proc_pid_fd(5).
+pub fn path_of(fd: BorrowedFd<'_>) -> Result<PathBuf> {
+    let link = format!("/proc/self/fd/{}", fd.as_raw_fd());
+    Ok(nix::fcntl::readlink(link.as_str()).call(|| format!("readlink({link:?})"))?.into())
 }
 
 /// The mounts that this process sees, oldest first: proc_pid_mountinfo(5).

@@ -15,22 +15,26 @@ use crate::sys::fs;
 
 /// Which of the mounts that a container sees are the host's: CRIU finds them again by where they are. Those are the
 /// ones whose file system the host has mounted, too.
-pub fn mount_points(proc: &Proc, of: &Alive) -> Result<Vec<String>> {
-    let (host, own) = (mounts()?, proc.mounts_of(of.pid)?);
+pub fn mount_points(proc: &Proc, of: &Alive, cgroup: &Path) -> Result<Vec<String>> {
+    let (host, seen) = (mounts()?, proc.mounts_of(of.pid)?);
     let hosts: BTreeSet<&str> = host.iter().map(|mount| mount.device.as_str()).collect();
+    let has_own = proc.namespace(of.pid, "cgroup")? != proc.namespace(Pid::this(), "cgroup")?;
+    let own_cgroup = has_own.then(|| Path::new("/").join(cgroup));
     let is_hosts = |mount: &&Mounted| {
-        mount.at != Path::new("/") && hosts.contains(mount.device.as_str()) && !made_anew(mount)
+        mount.at != Path::new("/")
+            && hosts.contains(mount.device.as_str())
+            && !made_anew(mount, own_cgroup.as_deref())
     };
     let points: BTreeSet<String> =
-        own.iter().filter(is_hosts).map(|mount| mount.at.to_string_lossy().into_owned()).collect();
+        seen.iter().filter(is_hosts).map(|mount| mount.at.to_string_lossy().into_owned()).collect();
     Ok(points.into_iter().collect())
 }
 
-/// File systems of the kernel that are the same wherever they are mounted as a whole; and a cgroup tree, which CRIU
-/// knows by itself.
-fn made_anew(mount: &Mounted) -> bool {
+/// File systems of the kernel that are the same wherever they are mounted as a whole; and of the cgroup tree, what a
+/// cgroup namespace shows as one.
+fn made_anew(mount: &Mounted, own_cgroup: Option<&Path>) -> bool {
     match mount.fstype.as_str() {
-        "cgroup" | "cgroup2" => true,
+        "cgroup" | "cgroup2" => own_cgroup == Some(&mount.root),
         "proc" | "sysfs" | "mqueue" | "devpts" => mount.root == Path::new("/"),
         _ => false,
     }
@@ -55,8 +59,8 @@ pub fn namespaces(proc: &Proc, of: &Alive, joined: &[LinuxNamespaceType]) -> Res
 /// What of the container's open files is the host's, or leads there: what its caller has given it as 0, 1 and 2.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Descriptors {
-    /// What CRIU calls them, in that order, and after these what is the host's /dev/null: by these names `restore`
-    /// gives CRIU its own.
+    /// What CRIU calls them, in that order, and after these what is the host's /dev/null, which stays it: by these names
+    /// `restore` gives CRIU its own.
     pub names: Vec<String>,
     /// Those among the names that CRIU has to be told of: a pipe, or a file that the container sees, has one by itself.
     pub external: BTreeSet<String>,
@@ -72,8 +76,8 @@ impl Descriptors {
         for pid in all {
             for descriptor in proc.descriptors(*pid)? {
                 let open = Open::of(&descriptor, &seen);
-                if let Some(name) = found.names.get_mut(descriptor.number as usize).filter(|_| *pid == first)
-                {
+                let standard = *pid == first && !open.null;
+                if let Some(name) = found.names.get_mut(descriptor.number as usize).filter(|_| standard) {
                     name.clone_from(&open.name);
                 }
                 opened.push(open);
@@ -102,6 +106,9 @@ impl Descriptors {
     }
 }
 
+/// devices.txt of the kernel: 4 /dev/ttyN and /dev/ttySN, 136 to 143 the slaves of pseudo-terminals.
+const TERMINALS: [u64; 9] = [4, 136, 137, 138, 139, 140, 141, 142, 143];
+
 /// Something that is open, as CRIU sees it.
 struct Open {
     name: String,
@@ -115,10 +122,14 @@ struct Open {
 impl Open {
     fn of(descriptor: &Descriptor, seen: &BTreeSet<u32>) -> Self {
         let Descriptor { target, mount, stat, reads, writes, .. } = descriptor;
-        let memory = fs::file_type(stat) == libc::S_IFCHR && major(stat.st_rdev) == 1;
-        // Terminals are CRIU's own affair, as is all that is no file.
-        let hosts = (memory || fs::file_type(stat) == libc::S_IFREG) && !seen.contains(mount) && *mount != 0;
+        let device = fs::file_type(stat) == libc::S_IFCHR;
+        let (memory, terminal) =
+            (device && major(stat.st_rdev) == 1, device && TERMINALS.contains(&major(stat.st_rdev)));
+        // All that is no file is CRIU's own affair, as are the container's own terminals.
+        let file = memory || terminal || fs::file_type(stat) == libc::S_IFREG;
+        let hosts = file && !seen.contains(mount) && *mount != 0;
         let name = match hosts {
+            true if terminal => format!("tty[{:x}:{:x}]", stat.st_rdev, stat.st_dev),
             true => format!("file[{mount:x}:{:x}]", stat.st_ino),
             false => target.to_string_lossy().into_owned(),
         };
@@ -129,11 +140,13 @@ impl Open {
 
 /// Whether `restore` has to give CRIU a descriptor for what has this name: it can't be opened in the container.
 pub fn is_inherited(name: &str) -> bool {
-    ["pipe:[", "file["].iter().any(|kind| name.starts_with(kind))
+    ["pipe:[", "file[", "tty["].iter().any(|kind| name.starts_with(kind))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::{is_inherited, made_anew};
     use crate::proc::Mounted;
 
@@ -142,6 +155,7 @@ mod tests {
         for (name, inherited) in [
             ("pipe:[17]", true),
             ("file[1f:2a]", true),
+            ("tty[8803:18]", true),
             ("/dev/null", false),
             ("socket:[3]", false),
             ("", false),
@@ -163,10 +177,12 @@ mod tests {
             ("sysfs", "/", true),
             ("sysfs", "/kernel", false),
             ("cgroup2", "/a", true),
+            ("cgroup2", "/", false),
             ("devtmpfs", "/null", false),
             ("ext4", "/", false),
         ] {
-            assert_eq!(made_anew(&mounted(fstype, root)), anew, "{fstype} {root}");
+            assert_eq!(made_anew(&mounted(fstype, root), Some(Path::new("/a"))), anew, "{fstype} {root}");
         }
+        assert!(!made_anew(&mounted("cgroup2", "/a"), None));
     }
 }

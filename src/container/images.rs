@@ -5,10 +5,13 @@ use std::ffi::OsStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use nix::sys::stat::Mode;
+use nix::fcntl::AtFlags;
+use nix::sys::stat::{FileStat, Mode, fstatat};
+use nix::unistd::{AccessFlags, faccessat};
 
 use crate::criu::Opts;
 use crate::error::{Doing, Result, invalid};
+use crate::proc::path_of;
 use crate::sys::fs::{self, Lookup, OFlag};
 use crate::sys::{Call, Errno};
 
@@ -43,11 +46,31 @@ impl Dir {
         Self::open(&path)
     }
 
-    /// Opens one that is there.
+    /// Opens one that is there, if only root could have put anything there: CRIU, which is root, makes the processes
+    /// that the images describe, and writes through links.
     pub fn open(path: &Path) -> Result<Self> {
         let path = std::path::absolute(path)?;
         let fd = fs::open(&path, OFlag::O_RDONLY | OFlag::O_DIRECTORY)?;
+        is_roots(&fs::stat(&fd)?).doing(|| format!("{path:?}"))?;
         Ok(Self { fd, path })
+    }
+
+    /// The same of all that is read: what is in it, and in the earlier ones that it builds on.
+    pub fn open_images(path: &Path) -> Result<Self> {
+        const EARLIER: usize = 1000;
+        let dir = Self::open(path)?;
+        let mut at = dir.fd.try_clone()?;
+        let shown = |fd: &OwnedFd| format!("{:?}", path_of(fd.as_fd()).unwrap_or_else(|_| dir.path.clone()));
+        for _ in 0..EARLIER {
+            content_is_roots(at.as_fd()).doing(|| shown(&at))?;
+            let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+            at = match nix::fcntl::openat(&at, "parent", flags, Mode::empty()) {
+                Err(Errno::ENOENT) => return Ok(dir),
+                opened => opened.call(|| "openat(\"parent\")").doing(|| shown(&at))?,
+            };
+            is_roots(&fs::stat(&at)?).doing(|| shown(&at))?;
+        }
+        Err(invalid(format!("{path:?}: it builds on more than {EARLIER} others")))
     }
 
     /// Lets a group look files up in it: processes that are restored in a user namespace do so with their own ids. The
@@ -61,7 +84,9 @@ impl Dir {
         nix::unistd::fchown(&self.fd, None, Some(gid.into()))
             .call(|| format!("fchown({gid})"))
             .doing(what)?;
-        nix::sys::stat::fchmod(&self.fd, mode | Mode::S_IXGRP).call(|| "fchmod(g+x)").doing(what)
+        // Nor may it write there, as root's own group might.
+        let mode = (mode | Mode::S_IXGRP) & !Mode::S_IWGRP;
+        nix::sys::stat::fchmod(&self.fd, mode).call(|| "fchmod(g+x-w)").doing(what)
     }
 
     /// Its descriptor.
@@ -87,6 +112,13 @@ impl Dir {
         }
     }
 
+    /// That it is on no read-only file system: CRIU could not write its log there, and so would not say why.
+    pub fn check_writable(&self) -> Result<()> {
+        faccessat(&self.fd, ".", AccessFlags::W_OK, AtFlags::empty())
+            .call(|| "faccessat(W_OK)")
+            .doing(|| format!("{:?}", self.path))
+    }
+
     /// For people.
     pub fn path(&self) -> &Path {
         &self.path
@@ -97,15 +129,10 @@ impl Dir {
         if parent.is_absolute() {
             return Err(invalid(format!("--parent-path: {parent:?} is not relative to --image-path")));
         }
-        nix::fcntl::openat(
-            &self.fd,
-            parent,
-            OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC,
-            Mode::empty(),
-        )
-        .map(drop)
-        .call(|| format!("openat({parent:?}) from {:?}", self.path))
-        .doing(|| "--parent-path")
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let opened = nix::fcntl::openat(&self.fd, parent, flags, Mode::empty())
+            .call(|| format!("openat({parent:?}) from {:?}", self.path));
+        opened.map_err(Into::into).and_then(|dir| is_roots(&fs::stat(dir)?)).doing(|| "--parent-path")
     }
 
     /// Keeps what the standard descriptors were.
@@ -130,4 +157,35 @@ impl Dir {
             }
         }
     }
+}
+
+fn content_is_roots(dir: BorrowedFd<'_>) -> Result<()> {
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let mut entries = nix::dir::Dir::openat(dir, ".", flags, Mode::empty()).call(|| "openat(\".\")")?;
+    for entry in entries.iter() {
+        let entry = entry.call(|| "readdir()")?;
+        let name = entry.file_name();
+        if name == c".." {
+            continue;
+        }
+        let stat = fstatat(dir, name, AtFlags::AT_SYMLINK_NOFOLLOW).call(|| "fstatat()");
+        stat.map_err(Into::into)
+            .and_then(|stat| is_roots(&stat))
+            .doing(|| name.to_string_lossy().into_owned())?;
+    }
+    Ok(())
+}
+
+fn is_roots(stat: &FileStat) -> Result<()> {
+    // A link is as good as its directory.
+    let mode = if fs::file_type(stat) == libc::S_IFLNK { 0 } else { stat.st_mode };
+    let others = mode & libc::S_IWOTH != 0 || (mode & libc::S_IWGRP != 0 && stat.st_gid != 0);
+    let who = match stat.st_uid {
+        0 if others => "others than root".to_owned(),
+        0 => return Ok(()),
+        uid => format!("user {uid}"),
+    };
+    Err(invalid(format!(
+        "{who} may write to it, and would be root by what is written there; if you trust it: chown root, chmod go-w"
+    )))
 }

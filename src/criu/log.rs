@@ -1,6 +1,6 @@
 //! What CRIU's log says of a failure.
 
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 use crate::sys::fs::{self, Lookup, OFlag};
 
@@ -14,6 +14,15 @@ pub(super) fn errors(dir: BorrowedFd<'_>, name: &str) -> String {
     let Ok(file) = fs::openat2(dir, name, OFlag::O_RDONLY, 0, Lookup::Strict) else { return String::new() };
     let Ok(bytes) = fs::read_all(file, LARGEST) else { return String::new() };
     quote(&String::from_utf8_lossy(&bytes))
+}
+
+/// The last lines that have been printed, in one.
+pub(super) fn last_lines(file: &OwnedFd) -> String {
+    let mut text = [0; 4096];
+    let length = nix::sys::uio::pread(file, &mut text, 0).unwrap_or(0);
+    let printed = String::from_utf8_lossy(&text[..length]);
+    let lines: Vec<&str> = printed.lines().collect();
+    lines[lines.len().saturating_sub(LINES)..].join("; ")
 }
 
 fn quote(log: &str) -> String {

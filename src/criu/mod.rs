@@ -11,4 +11,4 @@ mod session;
 
 pub use message::{CgroupMode, CgroupRoot, InheritFd, JoinNamespace, Kind, NetworkLock, Opts, PageServer};
 pub use program::Program;
-pub use session::{Begin, Notice, Root, Session};
+pub use session::{Begin, Notice, Root, Session, Watch};

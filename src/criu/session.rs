@@ -6,7 +6,10 @@ use std::path::Path;
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::unistd::Pid;
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::signal::{Signal, killpg};
+use nix::sys::wait::WaitStatus;
+use nix::unistd::{Pid, dup2_stderr, dup2_stdout};
 use prost::Message;
 
 use super::log;
@@ -16,10 +19,15 @@ use crate::error::{Doing, Kind as ErrorKind, Result, best_effort, failure, unsup
 use crate::sys::fs::{self, OFlag};
 use crate::sys::mount::{self, Depth, MountAttr};
 use crate::sys::process::{self, BrokenPipe, Side};
-use crate::sys::{Call, net, retry_eintr};
+use crate::sys::{Call, Errno, net, retry_eintr};
 
 /// The oldest that knows all that is asked for here; an older one would skip what it does not know.
 const OLDEST: (i32, i32) = (3, 17);
+
+/// In milliseconds: how long there may be silence, or be between the end of a process's descriptors and its own.
+const MOMENT: u16 = 1000;
+/// How long CRIU may take to take back what it has done: as long as a `delete --force` waits, and less.
+const PATIENCE: u16 = 5 * MOMENT;
 
 /// How CRIU begins.
 #[derive(Debug, Default)]
@@ -28,7 +36,8 @@ pub struct Begin<'a> {
     pub root: Option<Root<'a>>,
     /// The cgroup that it begins in, if not this process's.
     pub cgroup: Option<BorrowedFd<'a>>,
-    /// Descriptors that it has, too, by the numbers that they have here.
+    /// Descriptors that it has, too, by the numbers that they have here. With that of a lock among them the lock is held
+    /// until it has taken back what it has done, even if this process is killed.
     pub shared: &'a [BorrowedFd<'a>],
     /// Whether it stays in this process's session, for what it restores to be a job of it.
     pub job: bool,
@@ -61,31 +70,55 @@ impl Notice {
     }
 }
 
+/// What ends CRIU's work in the middle.
+pub struct Watch<'a> {
+    /// Something can be read from it: what has been done is taken back then.
+    pub interrupt: BorrowedFd<'a>,
+    /// CRIU waits for what will never come. Asked when it has been silent for a second.
+    pub in_vain: &'a dyn Fn() -> Result<bool>,
+}
+
+impl std::fmt::Debug for Watch<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Watch").field("interrupt", &self.interrupt).finish_non_exhaustive()
+    }
+}
+
 /// CRIU, at work for this process. Dropped, it takes back what it has not finished, and is waited for.
 #[derive(Debug)]
 pub struct Session {
     link: Option<OwnedFd>,
     pid: Pid,
     worker: OwnedFd,
+    /// It, and what it starts, are in the caller's process group.
+    job: bool,
+    /// What it has printed: of the time before it has a log.
+    printed: OwnedFd,
 }
 
 impl Session {
     /// Starts CRIU, of a version that will do.
-    pub fn start(program: &Program, begin: &Begin<'_>) -> Result<Self> {
+    pub fn start(program: &Program, begin: &Begin<'_>, watch: &Watch<'_>) -> Result<Self> {
         let (link, other) = net::seqpacket_pair()?;
+        let printed = memfd_create(c"criu", MFdFlags::MFD_CLOEXEC).call(|| "memfd_create()")?;
         let namespaces = if begin.root.is_some() { libc::CLONE_NEWNS as u64 } else { 0 };
         let session = match process::clone3(namespaces, begin.cgroup)? {
             Side::Init => {
-                let Err(error) = become_criu(program, begin, &other);
+                let Err(error) = become_criu(program, begin, (&other, &printed));
                 let errmsg = Some(format!("{error:#}"));
                 let last = Response { errmsg, ..Response::default() };
                 best_effort("say so", net::send(other.as_fd(), &last.encode_to_vec(), None));
                 process::exit_now(1)
             }
-            Side::Host(pid, worker) => Self { link: Some(link), pid, worker },
+            Side::Host(pid, worker) => Self { link: Some(link), pid, worker, job: begin.job, printed },
         };
         drop(other);
-        let version = session.version()?;
+        let asked = Request { kind: Kind::Version as i32, keep_open: Some(true), ..Request::default() };
+        session.send(&asked)?;
+        let Some((response, _)) = session.next(Some(watch))? else {
+            return Err(session.take_back(watch.interrupt)?);
+        };
+        let version = version(response)?;
         match (version.major, version.minor) < OLDEST {
             true => Err(unsupported(format!(
                 "criu: version {}.{} is too old: checkpoint and restore need {}.{} or newer",
@@ -100,38 +133,31 @@ impl Session {
     pub fn dir(&self, path: &Path) -> Result<OwnedFd> {
         let below = path.strip_prefix("/").unwrap_or(path);
         let path = Path::new("/proc").join(self.pid.to_string()).join("root").join(below);
-        fs::open(&path, OFlag::O_RDONLY | OFlag::O_DIRECTORY).map_err(Into::into)
-    }
-
-    fn version(&self) -> Result<Version> {
-        self.send(&Request { kind: Kind::Version as i32, keep_open: Some(true), ..Request::default() })?;
-        let (response, _) = self.receive()?;
-        response.version.ok_or_else(|| {
-            let why = response.errmsg.unwrap_or_else(|| "it does not tell its version".to_owned());
-            failure(ErrorKind::System, format!("criu: {why}"))
+        let opened = fs::open(&path, OFlag::O_RDONLY | OFlag::O_DIRECTORY);
+        opened.map_err(|error| match process::how_it_ended(self.worker.as_fd()) {
+            Ok(Some(_)) => self.gone(),
+            _ => error.into(),
         })
     }
 
     /// Has it do something: `noticed` does what is to be done on the way, answers what else is
-    /// external (to `query-ext-files`), and ends it if it fails. So does whatever
-    /// makes `interrupt` readable, as long as it can be taken back. `log` is where it writes what it does: a
-    /// directory and, for people, its path.
+    /// external (to `query-ext-files`), and ends it if it fails. So does `watch`, as long as it can be taken back.
+    /// `log` is where it writes what it does: a directory and, for people, its path.
     pub fn run(
         self,
         (kind, opts): (Kind, Opts),
         (log_dir, log_path): (BorrowedFd<'_>, &Path),
-        interrupt: BorrowedFd<'_>,
+        watch: &Watch<'_>,
         noticed: &mut dyn FnMut(Notice) -> Result<Vec<String>>,
     ) -> Result<()> {
         let log_name = opts.log_file.clone().unwrap_or_default();
+        let log = log_path.join(&log_name);
         let request = Request { kind: kind as i32, opts: Some(opts), notify_success: None, keep_open: None };
         self.send(&request)?;
         let mut last = false;
         loop {
-            if !last {
-                self.wait_unless(interrupt)?;
-            }
-            let (response, fd) = self.receive()?;
+            let said = self.next(Some(watch).filter(|_| !last)).doing(|| format!("the log is {log:?}"))?;
+            let Some((response, fd)) = said else { return Err(self.take_back(watch.interrupt)?) };
             let Some(notify) = response.notify.filter(|_| response.kind == Kind::Notify as i32) else {
                 if response.success {
                     return Ok(());
@@ -142,7 +168,6 @@ impl Session {
                 let why = if errors.is_empty() { response.errmsg.unwrap_or_default() } else { errors };
                 let errno = response.errno.filter(|errno| *errno != 0).map(nix::errno::Errno::from_raw);
                 let errno = errno.map(|errno| format!(" ({errno:?})")).unwrap_or_default();
-                let log = log_path.join(log_name);
                 let text = format!("criu can't do it{errno}: {why}; its log is {log:?}");
                 return Err(failure(ErrorKind::System, text));
             };
@@ -158,26 +183,78 @@ impl Session {
     }
 
     fn send(&self, request: &Request) -> Result<()> {
-        net::send(self.link()?, &request.encode_to_vec(), None).map(drop).doing(|| "criu")
+        match net::send(self.link()?, &request.encode_to_vec(), None) {
+            // There may be last words, which are read next.
+            Err(error) if error.errno == Errno::EPIPE => Ok(()),
+            sent => sent.map(drop).doing(|| "criu"),
+        }
     }
 
-    fn receive(&self) -> Result<(Response, Option<OwnedFd>)> {
+    /// What it says next, and what comes along; nothing if there is something to be read that interrupts.
+    fn next(&self, watch: Option<&Watch<'_>>) -> Result<Option<(Response, Option<OwnedFd>)>> {
+        let watched =
+            [self.link()?, self.worker.as_fd()].into_iter().chain(watch.map(|watch| watch.interrupt));
+        let mut fds: Vec<PollFd<'_>> = watched.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
+        while retry_eintr(|| poll(&mut fds, MOMENT)).call(|| "poll(criu)")? == 0 {
+            if watch.map_or(Ok(false), |watch| (watch.in_vain)())? {
+                process::pidfd_signal(self.worker.as_fd(), libc::SIGKILL)?;
+                return Err(failure(ErrorKind::System, "a process has ended while criu was making it"));
+            }
+        }
+        let ready = |fd: Option<&PollFd<'_>>| fd.and_then(PollFd::any) == Some(true);
+        if ready(fds.get(2)) {
+            return Ok(None);
+        }
+        if ready(fds.get(1)) {
+            // It has ended, with a last word maybe. The link may be open all the same, by a process that it has made.
+            retry_eintr(|| poll(&mut fds[..1], PollTimeout::ZERO)).call(|| "poll(criu)")?;
+        }
         let mut buffer = vec![0; 64 << 10];
-        let (length, fd) = net::receive(self.link()?, &mut buffer).doing(|| "criu")?;
+        let (length, fd) = match ready(fds.first()) {
+            true => net::receive(self.link()?, &mut buffer).doing(|| "criu")?,
+            false => (0, None),
+        };
         match buffer.get(..length) {
-            None | Some([]) => Err(failure(ErrorKind::System, "criu has ended without an answer")),
-            Some(bytes) => Ok((Response::decode(bytes).doing(|| "criu's answer")?, fd)),
+            None | Some([]) => Err(self.gone()),
+            Some(bytes) => Ok(Some((Response::decode(bytes).doing(|| "criu's answer")?, fd))),
         }
     }
 
-    fn wait_unless(&self, interrupt: BorrowedFd<'_>) -> Result<()> {
-        let mut fds =
-            [PollFd::new(self.link()?, PollFlags::POLLIN), PollFd::new(interrupt, PollFlags::POLLIN)];
+    /// What is said when there is nobody any more who listens or speaks.
+    fn gone(&self) -> anyhow::Error {
+        let mut fds = [PollFd::new(self.worker.as_fd(), PollFlags::POLLIN)];
+        best_effort("wait for criu", retry_eintr(|| poll(&mut fds, MOMENT)));
+        let text = match process::how_it_ended(self.worker.as_fd()) {
+            Ok(Some(WaitStatus::Signaled(_, signal, _))) => format!("criu was killed by {signal}"),
+            _ => {
+                let printed = log::last_lines(&self.printed);
+                let colon = if printed.is_empty() { "" } else { ": " };
+                format!("criu has ended without an answer{colon}{printed}")
+            }
+        };
+        failure(ErrorKind::System, text)
+    }
+
+    /// Has it take back what it has done, which may take as long as what it is doing: who does not want to wait for that
+    /// asks once more.
+    fn take_back(mut self, interrupt: BorrowedFd<'_>) -> Result<anyhow::Error> {
+        let take = || {
+            nix::unistd::read(interrupt, &mut [0; size_of::<libc::signalfd_siginfo>()])
+                .call(|| "read(signalfd)")
+        };
+        take()?;
+        drop(self.link.take());
+        let mut fds = [self.worker.as_fd(), interrupt].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
         retry_eintr(|| poll(&mut fds, PollTimeout::NONE)).call(|| "poll(criu)")?;
-        match fds[1].any().unwrap_or(false) {
-            true => Err(failure(ErrorKind::System, "a signal asks this command to end: it is taken back")),
-            false => Ok(()),
-        }
+        let text = match fds[0].any() {
+            Some(true) => "a signal asks this command to end: it is taken back",
+            _ => {
+                take()?;
+                process::pidfd_signal(self.worker.as_fd(), libc::SIGKILL)?;
+                "two signals ask this command to end: criu was killed at its work"
+            }
+        };
+        Ok(failure(ErrorKind::System, text))
     }
 
     fn link(&self) -> Result<BorrowedFd<'_>> {
@@ -186,17 +263,45 @@ impl Session {
     }
 }
 
+fn version(response: Response) -> Result<Version> {
+    response.version.ok_or_else(|| {
+        let why = response.errmsg.unwrap_or_else(|| "it does not tell its version".to_owned());
+        failure(ErrorKind::System, format!("criu: {why}"))
+    })
+}
+
 impl Drop for Session {
     fn drop(&mut self) {
-        // The end of the link is what ends it.
+        // The end of the link is what ends it, but not if it waits for a process that is not there any more.
         drop(self.link.take());
+        let mut fds = [PollFd::new(self.worker.as_fd(), PollFlags::POLLIN)];
+        if let Ok(0) = retry_eintr(|| poll(&mut fds, PATIENCE)) {
+            best_effort("kill criu", process::pidfd_signal(self.worker.as_fd(), libc::SIGKILL));
+        }
+        best_effort("wait for criu", retry_eintr(|| poll(&mut fds, PollTimeout::NONE)));
+        if let (Ok(Some(WaitStatus::Signaled(..))), false) =
+            (process::how_it_ended(self.worker.as_fd()), self.job)
+        {
+            // Its helpers go on to listen to nobody. Until it is reaped its number is that of their group.
+            let ended = killpg(self.pid, Signal::SIGKILL).or_else(|errno| match errno {
+                Errno::ESRCH => Ok(()),
+                other => Err(other),
+            });
+            best_effort("end what criu has started", ended);
+        }
         best_effort("wait for criu", process::reap(self.worker.as_fd()));
     }
 }
 
 /// In the new process.
-fn become_criu(program: &Program, begin: &Begin<'_>, socket: &OwnedFd) -> Result<Infallible> {
+fn become_criu(
+    program: &Program,
+    begin: &Begin<'_>,
+    (socket, output): (&OwnedFd, &OwnedFd),
+) -> Result<Infallible> {
     process::reset_signals()?;
+    // What it prints is not this command's output.
+    dup2_stdout(output).and_then(|()| dup2_stderr(output)).call(|| "dup2(criu's output)")?;
     // A caller that has gone is an error to it, which it takes back what it has done for.
     process::on_broken_pipe(BrokenPipe::IsAnError);
     if !begin.job {

@@ -1,7 +1,7 @@
 //! Runs in: init, after the pivot: who the program runs as. Everything is assigned, nothing is kept of what
 //! the caller had (CVE-2022-29162).
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use super::attributes::AtExec;
 use super::{Candidate, Departure};
@@ -52,25 +52,28 @@ pub(super) fn assume(candidate: &Candidate<'_>, labels: AtExec) -> Result<Capabi
     Ok(sets)
 }
 
-/// A program may open /dev/stdout anew, which for a pipe asks for its owner's rights. Nothing else is
-/// touched: a file or device that the caller has redirected to stays whose it is.
 fn own_pipes(process: &ProcessPlan) -> Result<()> {
     if process.uid == 0 {
         return Ok(());
     }
     let (stdin, stdout, stderr) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
-    for fd in [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()] {
-        // A FIFO with a name is a file of the caller's.
-        if fs::file_type(&fs::stat(fd)?) != libc::S_IFIFO || !fs::is_on(fd, PIPEFS) {
-            continue;
-        }
-        match nix::unistd::fchown(fd, Some(process.uid.into()), None) {
-            // In a user namespace a pipe of the host's may be nobody's to give.
-            Ok(()) | Err(Errno::EPERM | Errno::EINVAL | Errno::EROFS) => {}
-            failed => failed.call(|| format!("fchown(a pipe, {})", process.uid))?,
-        }
+    [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()]
+        .into_iter()
+        .try_for_each(|fd| own_if_pipe(fd, Some(process.uid), None))
+}
+
+/// A program may open /dev/stdout anew, which for a pipe asks for its owner's rights. Nothing else is
+/// touched: a file or device that the caller has redirected to stays whose it is.
+pub fn own_if_pipe(fd: BorrowedFd<'_>, uid: Option<u32>, gid: Option<u32>) -> Result<()> {
+    // A FIFO with a name is a file of the caller's.
+    if fs::file_type(&fs::stat(fd)?) != libc::S_IFIFO || !fs::is_on(fd, PIPEFS) {
+        return Ok(());
     }
-    Ok(())
+    match nix::unistd::fchown(fd, uid.map(Into::into), gid.map(Into::into)) {
+        // In a user namespace a pipe of the host's may be nobody's to give.
+        Ok(()) | Err(Errno::EPERM | Errno::EINVAL | Errno::EROFS) => Ok(()),
+        failed => failed.call(|| format!("fchown(a pipe, {uid:?}, {gid:?})")).map_err(Into::into),
+    }
 }
 
 /// What the last calls need and drop: to load the filter, and to leave the program's file (prctl(2),

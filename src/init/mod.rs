@@ -40,6 +40,7 @@ use crate::sys::{self, Call};
 
 pub use attributes::set_oom_score;
 pub use candidate::{Candidate, Departure, Filter};
+pub use identity::own_if_pipe;
 pub use join::{Joining, join};
 pub use namespaces::{join_for_child, join_inside, join_user};
 pub use sources::{Own, Sources, find, mount_found};

@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+use nix::sys::wait::WaitStatus;
 use nix::unistd::Pid;
 
 use super::into_cgroup::{Beginning, Mover, clone_into};
@@ -15,7 +15,7 @@ use crate::plan::{Authority, Plan};
 use crate::proc::Proc;
 use crate::spec::oci::LinuxNamespaceType;
 use crate::sys::process::{self, SIBLING, Side, clone3, exit_now};
-use crate::sys::{Call, Errno, SysError, retry_eintr};
+use crate::sys::{Call, Errno, SysError};
 
 /// The one clone: init begins in its namespaces and in its cgroup. All that is inherited is closed on this
 /// side afterwards.
@@ -175,9 +175,7 @@ impl Unadopted {
     /// How it has ended, if it has.
     pub(super) fn ended(&self) -> Result<Option<WaitStatus>> {
         let Some(pidfd) = &self.pidfd else { return Ok(None) };
-        let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
-        let status = retry_eintr(|| waitid(Id::PIDFd(pidfd.as_fd()), flags)).call(|| "waitid(P_PIDFD)")?;
-        Ok((status != WaitStatus::StillAlive).then_some(status))
+        process::how_it_ended(pidfd.as_fd()).map_err(Into::into)
     }
 
     /// The process; readable when it has ended.

@@ -1,5 +1,6 @@
 //! Runs in: host. A container from its images: CRIU makes its processes, all else is made as `create` does.
 
+use std::collections::BTreeSet;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -18,15 +19,15 @@ use crate::container::images::{self, Dir};
 use crate::container::{rdt, seccomp_cache};
 use crate::criu::{
     Begin, CgroupMode, CgroupRoot, InheritFd, JoinNamespace, Kind as Task, Notice, Opts, Program, Root,
-    Session,
+    Session, Watch,
 };
-use crate::error::{Doing, Kind, Result, failure, kind_of};
-use crate::init::{Own, Sources};
+use crate::error::{Doing, Kind, Result, best_effort, failure, kind_of};
+use crate::init::{Own, Sources, own_if_pipe};
 use crate::plan::annotations::CRIU_CONFIG;
 use crate::plan::mounts::{MountStep, Source};
 use crate::plan::namespaces::{Join, bit};
 use crate::plan::{DeviceNodes, Plan};
-use crate::proc::{self, Proc};
+use crate::proc::{self, Proc, path_of};
 use crate::rootpath::{InRootfs, Rootfs};
 use crate::spec::oci::LinuxNamespaceType;
 use crate::sys::fs::{self, OFlag};
@@ -80,7 +81,8 @@ pub fn restore(mut order: Order<'_>, images: Images<'_>) -> Result<Launched> {
         config_file: images::config(made.record.annotations.get(CRIU_CONFIG)),
         ..images.dir.opts(images.work, with_cgroup(images.opts, cgroup.as_ref()))
     };
-    let shared: Vec<BorrowedFd<'_>> = inherited.shared.iter().map(AsFd::as_fd).collect();
+    let mut shared: Vec<BorrowedFd<'_>> = inherited.shared.iter().map(AsFd::as_fd).collect();
+    shared.push(made.entry()?.dir());
     let begin = Begin {
         root: Some(Root { at: &plan.rootfs.path, mount: root.mount.as_fd() }),
         // Where CRIU does not see to it they are born in its own.
@@ -88,13 +90,18 @@ pub fn restore(mut order: Order<'_>, images: Images<'_>) -> Result<Launched> {
         shared: &shared,
         job: opts.shell_job == Some(true),
     };
-    let session = Session::start(&program, &begin)?;
-    // It mounts what it needs meanwhile in there.
-    let work = session.dir(images.work.path()).doing(|| "--work-path")?;
+    let before = proc.children()?;
+    // The first process is not CRIU's child, which does not see it end.
+    let in_vain = || one_has_ended(&before, &proc);
+    let watch = Watch { interrupt: signals.fd(), in_vain: &in_vain };
+    let session = Session::start(&program, &begin, &watch)?;
+    // It mounts what it needs meanwhile in there. An absolute link on the way would lead back here.
+    let work = path_of(images.work.fd()).and_then(|path| session.dir(&path)).doing(|| "--work-path")?;
     let opts = Opts { work_dir_fd: Some(work.as_raw_fd()), ..opts };
     let mut host = Host {
         order: &mut order,
         proc: &proc,
+        before: &before,
         cgroup,
         rdt,
         filter,
@@ -103,12 +110,7 @@ pub fn restore(mut order: Order<'_>, images: Images<'_>) -> Result<Launched> {
         born: None,
         terminal: None,
     };
-    let log = (images.work.fd(), images.work.path());
-    let restored = session.run((Task::Restore, opts), log, signals.fd(), &mut |notice| {
-        host.noticed(notice, &mut made).map(|()| Vec::new())
-    });
-    made.hooks_ran |= restored.as_ref().is_err_and(|error| kind_of(error) == Kind::Hook);
-    restored?;
+    host.have_processes_made(session, (opts, images.work), &watch, &mut made)?;
     let born = host.born.ok_or_else(|| failure(Kind::System, "criu has not said what it has restored"))?;
     made.keep(born, host.terminal, None)
 }
@@ -123,6 +125,11 @@ fn let_in_its_root(plan: &Plan, images: &Dir) -> Result<()> {
 fn with_cgroup(opts: Opts, cgroup: Option<&Cgroup>) -> Opts {
     match cgroup {
         Some(cgroup) => Opts {
+            // It is there, and so new that there is nothing below it: that is how strict this can be.
+            manage_cgroups_mode: match opts.manage_cgroups_mode {
+                Some(mode) if mode == CgroupMode::Strict as i32 => Some(CgroupMode::Soft as i32),
+                other => other,
+            },
             cg_root: vec![CgroupRoot {
                 controller: Some(String::new()),
                 path: Path::new("/").join(&cgroup.record().path).to_string_lossy().into_owned(),
@@ -141,6 +148,8 @@ fn ignores_cgroups(opts: &Opts) -> bool {
 struct Host<'a, 'o> {
     order: &'a mut Order<'o>,
     proc: &'a Proc,
+    /// This process's children that CRIU has not made.
+    before: &'a BTreeSet<Pid>,
     cgroup: Option<Cgroup>,
     rdt: Option<rdt::Tree>,
     /// Of the configuration, for `exec`; CRIU restores the container's own.
@@ -152,6 +161,27 @@ struct Host<'a, 'o> {
 }
 
 impl Host<'_, '_> {
+    /// On failure none is left.
+    fn have_processes_made(
+        &mut self,
+        session: Session,
+        (opts, work): (Opts, &Dir),
+        watch: &Watch<'_>,
+        made: &mut Made<'_>,
+    ) -> Result<()> {
+        let log = (work.fd(), work.path());
+        let restored = session.run((Task::Restore, opts), log, watch, &mut |notice| {
+            self.noticed(notice, made).map(|()| Vec::new())
+        });
+        if let Err(error) = &restored {
+            made.hooks_ran |= kind_of(error) == Kind::Hook;
+            drop(self.born.take());
+            // CRIU takes back what it has not finished, unless it is killed.
+            best_effort("end what criu has left", end_all_but(self.before, self.proc));
+        }
+        restored
+    }
+
     fn noticed(&mut self, notice: Notice, made: &mut Made<'_>) -> Result<()> {
         let pid = || notice.pid.ok_or_else(|| failure(Kind::System, "criu has told no pid"));
         match notice.action.as_str() {
@@ -193,6 +223,22 @@ impl Host<'_, '_> {
     }
 }
 
+fn one_has_ended(before: &BTreeSet<Pid>, proc: &Proc) -> Result<bool> {
+    for pid in proc.children()?.difference(before) {
+        if proc.process(*pid)?.is_none_or(|(_, now)| now.ended || now.ending) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn end_all_but(before: &BTreeSet<Pid>, proc: &Proc) -> Result<()> {
+    for pid in proc.children()?.difference(before) {
+        drop(Unadopted::new(process::pidfd_open(*pid)?));
+    }
+    Ok(())
+}
+
 /// What CRIU has from this process.
 struct Inherited {
     keys: Vec<InheritFd>,
@@ -210,6 +256,7 @@ impl Inherited {
             // Two descriptors of one file are one to CRIU.
             if is_inherited(&name) && found.keys.iter().all(|known| known.key != name) {
                 let own = own_descriptor(number).doing(|| format!("descriptor {number}"))?;
+                give(own.as_fd(), plan).doing(|| format!("descriptor {number}"))?;
                 found.inherit(name, own);
             }
         }
@@ -253,6 +300,13 @@ fn own_descriptor(number: u32) -> Result<OwnedFd> {
         _ => return Ok(fs::open("/dev/null", OFlag::O_RDWR)?),
     };
     copied.call(|| format!("dup({number})")).map_err(Into::into)
+}
+
+/// In a user namespace CRIU opens a pipe anew, as the root of that.
+fn give(fd: BorrowedFd<'_>, plan: &Plan) -> Result<()> {
+    let Some(maps) = &plan.namespaces.id_maps else { return Ok(()) };
+    let owner = plan.process.as_ref().and_then(|process| maps.uid.on_host(process.uid));
+    own_if_pipe(fd, owner, maps.gid.on_host(maps.gid.first()))
 }
 
 /// The root file system, where the host has it.
@@ -301,14 +355,15 @@ impl HostRoot {
         let host = proc::mounts()?;
         for step in &plan.rootfs.mounts {
             let (from, depth) = match &step.source {
-                Source::Bind { from, depth, .. } => (from.as_path(), *depth),
+                // CRIU does not follow a link that is the source itself.
+                Source::Bind { from, depth, .. } => (real(from).doing(|| step.to_string())?, *depth),
                 other => match own.shown_by(other) {
-                    Some(path) => (path, Depth::Top),
+                    Some(path) => (path.to_owned(), Depth::Top),
                     None => continue,
                 },
             };
             let below = host.iter().filter(|mount| depth == Depth::Recursive && mount.at != from);
-            let below = below.filter_map(|mount| mount.at.strip_prefix(from).ok());
+            let below = below.filter_map(|mount| mount.at.strip_prefix(&from).ok());
             for at in self.names(&step.at) {
                 external.push(format!("mnt[{at}]:{}", from.display()));
                 external.extend(
@@ -328,16 +383,19 @@ impl HostRoot {
     /// As the configuration has it, and where links in the root file system lead: the kernel knows the latter.
     fn names(&self, at: &InRootfs) -> Vec<String> {
         let mut names = vec![at.to_string()];
-        let real =
-            |fd: BorrowedFd<'_>| nix::fcntl::readlink(format!("/proc/self/fd/{}", fd.as_raw_fd()).as_str());
         let found = self.dir.find(at).ok().flatten();
-        if let (Some(Ok(real)), Ok(root)) = (found.map(|fd| real(fd.as_fd())), real(self.dir.dir())) {
-            let below = Path::new(&real).strip_prefix(&root).ok();
+        if let (Some(Ok(real)), Ok(root)) = (found.map(|fd| path_of(fd.as_fd())), path_of(self.dir.dir())) {
+            let below = real.strip_prefix(&root).ok();
             let name = below.map(|below| Path::new("/").join(below).display().to_string());
             names.extend(name.filter(|name| *name != names[0]));
         }
         names
     }
+}
+
+/// Where a path leads, all links followed.
+fn real(path: &Path) -> Result<PathBuf> {
+    path_of(fs::open(path, OFlag::O_PATH)?.as_fd())
 }
 
 fn make_point(root: &Rootfs, at: &InRootfs, step: &MountStep) -> Result<()> {

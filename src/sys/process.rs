@@ -120,6 +120,14 @@ pub fn reap(pidfd: BorrowedFd<'_>) -> Result<WaitStatus, SysError> {
         .call(|| "waitid(P_PIDFD, WEXITED)")
 }
 
+/// waitid(2), P_PIDFD: how a child has ended, if it has; it is still to be reaped.
+pub fn how_it_ended(pidfd: BorrowedFd<'_>) -> Result<Option<WaitStatus>, SysError> {
+    let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+    let status = retry_eintr(|| nix::sys::wait::waitid(Id::PIDFd(pidfd), flags))
+        .call(|| "waitid(P_PIDFD, WEXITED | WNOHANG | WNOWAIT)")?;
+    Ok((status != WaitStatus::StillAlive).then_some(status))
+}
+
 /// pidfd_getfd(2): a copy of another process's descriptor. It asks for the rights of ptrace(2).
 pub fn pidfd_getfd(pidfd: BorrowedFd<'_>, number: u32) -> Result<OwnedFd, SysError> {
     // SAFETY: three integers; the descriptor that it answers is new, and nobody else's.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io::Write;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
 use nix::unistd::Pid;
@@ -14,9 +14,9 @@ use crate::container::external::{self, Descriptors};
 use crate::container::id::ContainerId;
 use crate::container::images::{self, Dir};
 use crate::container::process::Alive;
-use crate::container::status::Verb;
-use crate::criu::{Begin, Kind as Task, Notice, Opts, Program, Session};
-use crate::error::{Doing, Kind, Result, failure, unsupported};
+use crate::container::status::{Status, Verb};
+use crate::criu::{Begin, Kind as Task, Notice, Opts, Program, Session, Watch};
+use crate::error::{Doing, Kind, Result, best_effort, failure, unsupported};
 use crate::launch::foreground::Signals;
 use crate::plan::annotations::CRIU_CONFIG;
 use crate::proc::{Proc, is_machines_root};
@@ -65,7 +65,8 @@ pub fn checkpoint(runtime: &Runtime, id: &ContainerId, asked: Asked) -> Result<(
         let text = format!("cannot checkpoint container {id}: it is {}", current.status);
         return Err(failure(Kind::InvalidState, text));
     };
-    write(record, alive, asked).doing(|| format!("checkpoint of container {id}"))
+    write(record, (alive, current.status), asked, entry.dir())
+        .doing(|| format!("checkpoint of container {id}"))
 }
 
 /// CRIU reads and writes what of other processes only root may.
@@ -73,49 +74,68 @@ pub(super) fn only_root() -> anyhow::Error {
     unsupported("only root can write processes to images, and make them from images")
 }
 
-fn write(record: &Record, alive: &Alive, asked: Asked) -> Result<()> {
+fn write(
+    record: &Record,
+    (alive, status): (&Alive, Status),
+    asked: Asked,
+    lock: BorrowedFd<'_>,
+) -> Result<()> {
     if !is_machines_root() {
         return Err(only_root());
     }
     let program = Program::find()?;
     let images = Dir::make(&asked.images).doing(|| "--image-path")?;
     let work = asked.work.as_deref().unwrap_or(&asked.images);
-    let work = Dir::make(work).doing(|| "--work-path")?;
+    let work = Dir::make(work).and_then(|dir| dir.check_writable().map(|()| dir)).doing(|| "--work-path")?;
     if let Some(parent) = &asked.parent {
         images.check_parent(parent)?;
     }
-    let (then, mut status) = (asked.then, asked.status.map(std::fs::File::from));
+    let (then, mut reader) = (asked.then, asked.status.map(std::fs::File::from));
     let proc = Proc::open()?;
     let tree = record.cgroup.is_ours().then(Tree::find).transpose()?;
     let cgroup = tree.as_ref().map(|tree| tree.open(&record.cgroup)).transpose()?.flatten();
-    let opts = opts(record, &proc, alive, (asked.opts, then, asked.parent))?;
+    let mut opts = opts(record, &proc, alive, (asked.opts, then, asked.parent))?;
+    if then != Then::GoOnUnwritten {
+        // CRIU 3.17 does not ask when they stand still.
+        opts.external.extend(open_files(&proc, alive, cgroup.as_ref(), &images)?);
+    }
     let freeze_cgroup = tree.map(|tree| tree.shown(&record.cgroup.path).to_string_lossy().into_owned());
     let opts = Opts { freeze_cgroup, ..images.opts(&work, opts) };
     let task = if then == Then::GoOnUnwritten { Task::SinglePreDump } else { Task::Dump };
     let mut noticed = |notice: Notice| match notice.action.as_str() {
         // All stand still.
-        "query-ext-files" => {
-            let mut all: BTreeSet<Pid> = [alive.pid].into();
-            all.extend(cgroup.as_ref().map(Cgroup::processes).transpose()?.into_iter().flatten());
-            let descriptors = Descriptors::of(&proc, alive.pid, &all)?;
-            images.write_descriptors(&descriptors.names)?;
-            Ok(descriptors.external.into_iter().collect())
-        }
+        "query-ext-files" => open_files(&proc, alive, cgroup.as_ref(), &images),
         "status-ready" => {
-            let written = status.take().map_or(Ok(()), |mut reader| reader.write_all(b"\0"));
+            let written = reader.take().map_or(Ok(()), |mut reader| reader.write_all(b"\0"));
             written.call(|| "write(--status-fd)")?;
             Ok(Vec::new())
         }
         _ => Ok(Vec::new()),
     };
     let signals = Signals::that_ask_to_end()?;
-    let session = Session::start(&program, &Begin::default())?;
-    session.run((task, opts), (work.fd(), work.path()), signals.fd(), &mut noticed)?;
+    // CRIU traces them, and sees if they end.
+    let watch = Watch { interrupt: signals.fd(), in_vain: &|| Ok(false) };
+    let session = Session::start(&program, &Begin { shared: &[lock], ..Begin::default() }, &watch)?;
+    let written = session.run((task, opts), (work.fd(), work.path()), &watch, &mut noticed);
+    if written.is_err() && status == Status::Running {
+        // CRIU thaws what it has frozen, unless it is killed.
+        best_effort("thaw the container", cgroup.as_ref().map_or(Ok(()), |cgroup| cgroup.thaw(DEADLINE)));
+    }
+    written?;
     // CRIU has killed it; what the next verb sees of it is over.
     match then == Then::Stop && !alive.wait(DEADLINE)? {
         true => Err(failure(Kind::System, format!("written, and still there after {DEADLINE:?}"))),
         false => Ok(()),
     }
+}
+
+/// What of their open files is not theirs to be written: keeps it, and answers what CRIU does not know by itself.
+fn open_files(proc: &Proc, first: &Alive, cgroup: Option<&Cgroup>, images: &Dir) -> Result<Vec<String>> {
+    let mut all: BTreeSet<Pid> = [first.pid].into();
+    all.extend(cgroup.map(Cgroup::processes).transpose()?.into_iter().flatten());
+    let descriptors = Descriptors::of(proc, first.pid, &all)?;
+    images.write_descriptors(&descriptors.names)?;
+    Ok(descriptors.external.into_iter().collect())
 }
 
 fn opts(
@@ -124,7 +144,7 @@ fn opts(
     alive: &Alive,
     (opts, then, parent): (Opts, Then, Option<PathBuf>),
 ) -> Result<Opts> {
-    let mounts = external::mount_points(proc, alive)?;
+    let mounts = external::mount_points(proc, alive, &record.cgroup.path)?;
     let mut external: Vec<String> = mounts.iter().map(|at| format!("mnt[{at}]:{at}")).collect();
     external.extend(external::namespaces(proc, alive, &record.joined)?);
     Ok(Opts {

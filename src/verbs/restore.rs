@@ -56,8 +56,9 @@ fn make(runtime: &Runtime, asked: Asked, foreground: Foreground) -> Result<Launc
         return Err(unsupported("linux.netDevices can't be restored"));
     }
     let terminal = terminal(plan.has_terminal(), creation.console_socket.as_deref(), foreground)?;
-    let dir = Dir::open(&images).doing(|| "--image-path")?;
+    let dir = Dir::open_images(&images).doing(|| "--image-path")?;
     let work = work.as_deref().map_or_else(|| Dir::open(&images), Dir::make).doing(|| "--work-path")?;
+    work.check_writable().doing(|| "--work-path")?;
     let order = order(runtime, &creation, (&bundle, &plan), (Start::AtOnce, terminal), None);
     restore::restore(order, Images { dir: &dir, work: &work, opts })
 }

@@ -1,7 +1,7 @@
 //! `checkpoint` and `restore`. They need a CRIU that works here: `conformance/in-tree $(conformance/tree criu)` has one.
 
 use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -40,6 +40,10 @@ macro_rules! criu_case {
         case!()
     }};
 }
+
+mod faults;
+mod options;
+mod verbs;
 
 /// A running container that counts.
 fn counting(case: &Case, change: impl FnOnce(&mut serde_json::Value)) -> Bundle {
@@ -163,27 +167,6 @@ fn a_paused_container_stays_so_if_it_is_left_running() {
 }
 
 #[test]
-fn what_has_not_changed_since_a_pre_dump_is_not_written_again() {
-    let case = criu_case!();
-    let b = counting(&case, |_| {});
-    let before = case.path("before");
-    let line = ["checkpoint", "--pre-dump", "--image-path", before.to_str().unwrap(), &b.id];
-    let done = case.call(line).finish();
-    if done.code() != 0 {
-        case.delete(&b.id);
-    }
-    need!(!done.stderr().contains("racking memory is not available"), "this kernel does not track memory");
-    done.prints("");
-    assert!(goes_on(&b));
-    checkpoint(&case, &b.id, &["--parent-path", "../before"]).prints("");
-    assert_eq!(std::fs::read_link(images(&case).join("parent")).unwrap(), Path::new("../before"));
-    case.call(["delete", &b.id]).finish().ok();
-    restore(&case, &b, &b.id, &["-d"]).ok();
-    assert!(goes_on(&b));
-    case.delete(&b.id);
-}
-
-#[test]
 fn a_terminal_is_a_new_one_after_it_has_been_restored() {
     let case = criu_case!();
     let b = case.script("while read line; do echo \"[$line]\"; done", |config| {
@@ -266,6 +249,18 @@ fn a_container_of_an_engine_sees_after_it_has_been_restored_what_it_saw_before()
     }
     let other = moved(&case, &b, &b.id);
     assert_eq!(look(&case, &b, &other), before);
+    case.delete(&other.id);
+}
+
+#[test]
+fn a_container_in_its_hosts_cgroup_namespace_sees_its_cgroup_again() {
+    let case = criu_case!();
+    let b = engine_case(&case, |config| set_namespace(config, "cgroup", None));
+    case.started(&b);
+    eventually("it counts", || number(&b) > 2);
+    let other = moved(&case, &b, &b.id);
+    let done = case.call(["exec", &other.id, "cat", "/sys/fs/cgroup/cgroup.procs"]).finish().ok();
+    assert!(done.stdout().lines().any(|line| line == "1"), "{done}");
     case.delete(&other.id);
 }
 
@@ -370,88 +365,6 @@ fn hooks_of_the_runtime_see_a_restored_container_and_one_that_fails_leaves_nothi
 }
 
 #[test]
-fn what_criu_can_t_restore_leaves_nothing_and_its_log_is_named() {
-    let case = criu_case!();
-    let b = counting(&case, |_| {});
-    checkpoint(&case, &b.id, &[]).prints("");
-    case.call(["delete", &b.id]).finish().ok();
-    for broken in ["mm-1.img", "pstree.img", "inventory.img"] {
-        write(&images(&case).join(broken), "broken", 0o600);
-        let log = case.path("work/restore.log");
-        restore(&case, &b, &b.id, &["-d"]).fails(&["criu can't do it", log.to_str().unwrap()]);
-        assert!(is_there(&log));
-        nothing_is_left(&case, broken);
-    }
-    std::fs::rename(images(&case), case.path("used")).unwrap();
-    restore(&case, &b, &b.id, &["-d"]).fails(&["--image-path", "No such file or directory"]);
-    write(&case.path("images"), "", 0o600);
-    restore(&case, &b, &b.id, &["-d"]).fails(&["--image-path", "Not a directory"]);
-}
-
-#[test]
-fn what_criu_can_t_write_goes_on_and_its_log_is_named() {
-    let case = criu_case!();
-    // Has a file open that has no name any more, larger than CRIU takes into an image.
-    let script = format!("exec 8>/big; dd if=/dev/zero bs=1M count=2 >&8; rm /big; {COUNTING}");
-    let b = case.script(&script, |_| {});
-    case.started(&b);
-    eventually("it counts", || number(&b) > 2);
-    let log = case.path("work/dump.log");
-    checkpoint(&case, &b.id, &[]).fails(&["criu can't do it", log.to_str().unwrap(), "ghost file"]);
-    assert!(goes_on(&b));
-    assert_eq!(case.status(&b.id), "running");
-    case.delete(&b.id);
-}
-
-#[test]
-fn a_checkpoint_that_is_killed_or_interrupted_leaves_the_container_running_or_written() {
-    let case = criu_case!();
-    let b = counting(&case, |_| {});
-    for (round, signal) in (0..12).zip([libc::SIGKILL, libc::SIGTERM].into_iter().cycle()) {
-        let images = case.path(&format!("round-{round}"));
-        let line = ["checkpoint", "--leave-running", "--image-path", images.to_str().unwrap(), &b.id];
-        let call = case.call(line).spawn();
-        std::thread::sleep(Duration::from_millis(5 + 20 * round));
-        call.signal(signal);
-        drop(call.wait());
-        eventually("it is not frozen", || read(b.cgroup.join("cgroup.events")).contains("frozen 0"));
-        assert!(goes_on(&b), "round {round}");
-        assert_eq!(case.status(&b.id), "running");
-    }
-    case.delete(&b.id);
-}
-
-#[test]
-fn a_restore_that_is_killed_can_be_deleted() {
-    let case = criu_case!();
-    let b = counting(&case, |_| {});
-    checkpoint(&case, &b.id, &[]).prints("");
-    case.call(["delete", &b.id]).finish().ok();
-    for round in 0..8 {
-        let images = images(&case);
-        let line = ["restore", "-d", "-b", b.path(), "--image-path", images.to_str().unwrap(), &b.id];
-        let call = case.call(line).spawn();
-        std::thread::sleep(Duration::from_millis(5 + 15 * round));
-        call.signal(libc::SIGKILL);
-        drop(call.wait());
-        case.delete(&b.id);
-        nothing_is_left(&case, &format!("in round {round}"));
-    }
-}
-
-#[test]
-fn a_delete_by_force_ends_a_checkpoint() {
-    let case = criu_case!();
-    let b = counting(&case, |_| {});
-    let images = images(&case);
-    let call = case.call(["checkpoint", "--image-path", images.to_str().unwrap(), &b.id]).spawn();
-    std::thread::sleep(Duration::from_millis(30));
-    case.delete(&b.id);
-    drop(call.wait());
-    nothing_is_left(&case, "by the two");
-}
-
-#[test]
 fn only_what_runs_can_be_written() {
     let case = case!();
     let b = case.script("exec sleep 1000", |_| {});
@@ -467,44 +380,6 @@ fn only_what_runs_can_be_written() {
 }
 
 #[test]
-fn a_host_without_criu_or_with_an_old_one_is_told_what_to_do() {
-    let case = case!();
-    let b = case.script("exec sleep 1000", |_| {});
-    case.started(&b);
-    let path = case.subdir("programs");
-    let images = images(&case);
-    let call = |verb: &[&str]| {
-        let line = [verb, &["--image-path", images.to_str().unwrap(), &b.id]].concat();
-        case.call(line).env("PATH", &path).finish()
-    };
-    call(&["checkpoint"]).fails(&["criu: executable file not found in $PATH", "install the package criu"]);
-    make_dir(&images);
-    case.delete(&b.id);
-    call(&["restore", "-d", "-b", b.path()]).fails(&["criu: executable file not found in $PATH"]);
-    // Says nothing: what it is asked first is its version.
-    write(&path.join("criu"), "#!/bin/sh\nexit 0\n", 0o755);
-    call(&["restore", "-d", "-b", b.path()]).fails(&["criu has ended without an answer"]);
-    write(&path.join("criu"), "no program", 0o755);
-    call(&["restore", "-d", "-b", b.path()]).fails(&["criu: execve(", "ENOEXEC"]);
-    nothing_is_left(&case, "by restores without criu");
-}
-
-#[test]
-fn flags_that_mean_nothing_together_are_refused() {
-    let case = case!();
-    let b = case.script("exec sleep 1000", |_| {});
-    case.started(&b);
-    checkpoint(&case, &b.id, &["--lazy-pages"]).fails(&["--lazy-pages needs --page-server"]);
-    checkpoint(&case, &b.id, &["--page-server", "nowhere"]).fails(&["--page-server", "not ADDRESS:PORT"]);
-    checkpoint(&case, &b.id, &["--status-fd", "77"]).fails(&["descriptor 77 is not open", "--status-fd"]);
-    checkpoint(&case, &b.id, &["--manage-cgroups-mode", "often"]).fails(&["--manage-cgroups-mode"]);
-    checkpoint(&case, &b.id, &["--empty-ns", "pid"]).fails(&["--empty-ns"]);
-    restore(&case, &b, "other", &["--lsm-profile", "smack:x"]).fails(&["--lsm-profile"]);
-    restore(&case, &b, "other", &["--preserve-fds", "1"]).fails(&["--preserve-fds"]);
-    case.delete(&b.id);
-}
-
-#[test]
 fn podman_finds_out_what_this_runtime_can_do() {
     let case = case!();
     for verb in ["checkpoint", "restore"] {
@@ -512,25 +387,4 @@ fn podman_finds_out_what_this_runtime_can_do() {
         assert!(help.contains("--image-path"), "{help}");
     }
     case.call(["restore", "--lsm-mount-context"]).finish().fails(&["flag needs an argument"]);
-}
-
-#[test]
-fn a_parent_has_to_be_where_it_is_said_to_be() {
-    let case = criu_case!();
-    let b = case.script("exec sleep 1000", |_| {});
-    case.started(&b);
-    checkpoint(&case, &b.id, &["--parent-path", "/tmp"]).fails(&["--parent-path", "not relative"]);
-    checkpoint(&case, &b.id, &["--parent-path", "../none"]).fails(&["--parent-path", "ENOENT"]);
-    assert_eq!(case.status(&b.id), "running");
-    case.delete(&b.id);
-}
-
-#[test]
-fn options_of_a_file_that_an_annotation_names_go_before_all_others() {
-    let case = criu_case!();
-    let config = case.file("criu.conf", "log-file other.log\n", 0o644);
-    let b = counting(&case, |spec| spec["annotations"] = json!({ "org.criu.config": config }));
-    checkpoint(&case, &b.id, &[]).prints("");
-    assert!(is_there(case.path("work/other.log")) && !is_there(case.path("work/dump.log")));
-    case.delete(&b.id);
 }
