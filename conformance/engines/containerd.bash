@@ -108,3 +108,19 @@ many_live_at_once() {
     ok ctr tasks ls
     says c1 c2 c3 c4
 }
+it_is_saved_and_goes_on() {
+    criu check >/dev/null 2>&1 || skip "criu can't here: $(criu check 2>&1 | head -n 1)"
+    up "$image" c sh -c 'i=0; while :; do i=$((i+1)); echo $i >/n; sleep 0.1; done'
+    soon ctr tasks exec --exec-id e c test -e /n
+    ok ctr containers checkpoint --task --rw c saved
+    ok ctr tasks exec --exec-id f c true
+    ok ctr tasks kill -s KILL c
+    soon sh -c 'ctr tasks ls | grep STOPPED'
+    ok ctr tasks rm c
+    ok ctr containers rm c
+    ok ctr containers restore --live --rw c saved
+    ok ctr tasks ls
+    says RUNNING
+    ok ctr tasks exec --exec-id g c cat /n
+    ok ctr images rm saved
+}

@@ -598,16 +598,38 @@ networks_connect_containers() {
     says "$address"
     ok podman run --rm --network bridge --cap-add net_raw busybox ping -c 1 -W 5 "$address"
 }
-it_is_saved_and_goes_on() {
+criu_works() {
     root
-    limits
-    criu check >/dev/null 2>&1 || skip "criu can't here: $(criu check 2>&1 | head -n 1)"
-    up busybox sh -c 'i=0; while :; do i=$((i+1)); echo $i; sleep 0.1; done'
-    sleep 1
+    criu check "$@" >/dev/null 2>&1 || skip "criu can't here: $(criu check "$@" 2>&1 | head -n 1)"
+}
+counts() { up busybox sh -c 'i=0; while :; do i=$((i+1)); echo $i; sleep 0.1; done'; }
+it_is_saved_and_goes_on() {
+    criu_works
+    counts
+    local archive=$HOME/saved.tar
     ok podman container checkpoint c
-    ok podman container restore c
     ok podman inspect -f '{{.State.Status}}' c
-    prints running
+    prints exited
+    ok podman container restore c
+    ok podman exec c true
+    ok podman container checkpoint --leave-running c
+    ok podman exec c true
+    ok podman container checkpoint --export "$archive" c
+    ok podman rm -f -t 0 c
+    ok podman container restore --import "$archive"
+    ok podman exec c true
+    ok podman container restore --import "$archive" --name d
+    ok podman exec d true
+    rm "$archive"
+    ok podman stop -t 0 c d
+}
+its_memory_is_saved_beforehand() {
+    criu_works --feature mem_dirty_track
+    counts
+    ok podman container checkpoint --pre-checkpoint c
+    ok podman container checkpoint --with-previous c
+    ok podman container restore c
+    ok podman exec c true
 }
 the_runtime_is_named_with_its_version() {
     ok podman info -f '{{.Host.OCIRuntime.Name}} {{.Host.OCIRuntime.Version}}'
