@@ -1,0 +1,165 @@
+//! The list that the loop works off, being made.
+
+use nix::errno::Errno;
+
+use super::detached::{BIRTH_MARK, FAILURE_MARK, Waiting};
+use super::machine::Step;
+use super::number_of;
+use crate::sys::{Call as _, SysError, process};
+
+/// The list that the loop works off, being made. It has its final place from the beginning, for steps
+/// refer to each other.
+pub(super) struct Steps {
+    list: Box<[Step; Self::MOST]>,
+    count: usize,
+    link: u64,
+}
+
+impl Steps {
+    /// One more than there is ever need for: the last one stays what ends the loop.
+    const MOST: usize = 48;
+    /// Where the loop ends the process, should even exit_group be forbidden: no step comes after the last.
+    const END: Step = Step { number: u64::MAX, args: [0; 6], result: 0, least: 0, on_failure: 0, on_zero: 0 };
+
+    pub(super) fn new(link: u64) -> Self {
+        Self { list: Box::new([Self::END; Self::MOST]), count: 0, link }
+    }
+
+    fn next(&mut self) -> Result<&mut Step, SysError> {
+        self.count += 1;
+        self.list[..Self::MOST - 1]
+            .get_mut(self.count - 1)
+            .ok_or(Errno::E2BIG)
+            .call(|| "the list of last calls")
+    }
+
+    /// A call whose failure is told on the link with this message, and ends the process.
+    pub(super) fn add(
+        &mut self,
+        number: libc::c_long,
+        args: [u64; 6],
+        message: &[u8],
+    ) -> Result<(), SysError> {
+        let mut told = FAILURE_MARK.to_vec();
+        let errno_at = told.len();
+        told.extend([0; 8]);
+        told.extend(message);
+        let told: &'static mut [u8] = told.leak();
+        let result = told[errno_at..].as_mut_ptr() as u64;
+        let tell = [self.link, told.as_ptr() as u64, told.len() as u64, 0, 0, 0];
+        let after: &'static [Step; 3] = Box::leak(Box::new([
+            Step { number: libc::SYS_write.unsigned_abs(), args: tell, ..Self::END },
+            Step { number: libc::SYS_exit_group.unsigned_abs(), args: [1, 0, 0, 0, 0, 0], ..Self::END },
+            Self::END,
+        ]));
+        let on_failure = after.as_ptr() as u64;
+        *self.next()? = Step { number: number.unsigned_abs(), args, result, on_failure, ..Self::END };
+        Ok(())
+    }
+
+    /// Clones, tells of it and ends; for the sibling the result is 0, and the list goes on behind that.
+    pub(super) fn clone_sibling(&mut self, message: &[u8]) -> Result<(), SysError> {
+        self.add(libc::SYS_clone3, [0; 6], message)?;
+        let clone = self.count - 1;
+        let birth = Announcement::leaked(self.list[clone].result);
+        self.list[clone].args[..2].copy_from_slice(&birth.clone);
+        let [link, flags] = [self.link, libc::MSG_NOSIGNAL.unsigned_abs().into()];
+        self.add(libc::SYS_sendmsg, [link, birth.message, flags, 0, 0, 0], message)?;
+        self.add(libc::SYS_exit_group, [0; 6], message)?;
+        self.list[clone].on_zero = std::ptr::from_ref(&self.list[self.count]) as u64;
+        Ok(())
+    }
+
+    /// Closes what this process has of the host but the link and the gate: it may wait for long.
+    pub(super) fn close_but(&mut self, waiting: &Waiting, message: &[u8]) -> Result<(), SysError> {
+        let mut kept = vec![number_of(&waiting.link)];
+        kept.extend(waiting.pause.gate().map(number_of));
+        kept.sort_unstable();
+        let mut first = u64::from(waiting.first);
+        for fd in kept {
+            if fd > first {
+                self.add(libc::SYS_close_range, [first, fd - 1, 0, 0, 0, 0], message)?;
+            }
+            first = first.max(fd + 1);
+        }
+        self.add(libc::SYS_close_range, [first, u32::MAX.into(), 0, 0, 0, 0], message)
+    }
+
+    /// Ends the link, accepts a connection in its place, and reads a message.
+    pub(super) fn wait(&mut self, gate: u64, message: &[u8]) -> Result<(), SysError> {
+        let link = self.link;
+        let cloexec = |flag: libc::c_int| u64::from(flag.unsigned_abs());
+        // Nobody hears of a failure before the connection is there; the process ends all the same.
+        // shutdown(2) and not close(2): the number stays taken, so that the connection gets another one.
+        let both = u64::from(libc::SHUT_RDWR.unsigned_abs());
+        self.add(libc::SYS_shutdown, [link, both, 0, 0, 0, 0], message)?;
+        self.add(libc::SYS_accept4, [gate, 0, 0, cloexec(libc::SOCK_CLOEXEC), 0, 0], message)?;
+        let accepted = self.count - 1;
+        self.add(libc::SYS_dup3, [0, link, cloexec(libc::O_CLOEXEC), 0, 0, 0], message)?;
+        let taken = self.count - 1;
+        self.list[accepted].result = (&raw mut self.list[taken].args[0]) as u64;
+        let word: &'static mut [u8] = vec![0; 64].leak();
+        let read = [link, word.as_mut_ptr() as u64, word.len() as u64, 0, 0, 0];
+        self.add(libc::SYS_read, read, message)?;
+        // The end of the connection without a word: who opened the gate has been killed.
+        self.expect(1);
+        Ok(())
+    }
+
+    /// The last call has to answer at least this.
+    pub(super) const fn expect(&mut self, least: i64) {
+        self.list[self.count - 1].least = least;
+    }
+
+    pub(super) fn leak(self) -> *const Step {
+        Box::leak(self.list).as_ptr()
+    }
+}
+
+/// A clone and a message with the pidfd of what it has made, which the kernel writes where the message has it.
+#[repr(C)]
+struct Announcement {
+    clone: process::CloneArgs,
+    parts: [libc::iovec; 2],
+    rights: Rights,
+    header: libc::msghdr,
+}
+
+/// cmsg(3), SCM_RIGHTS with one descriptor.
+#[repr(C)]
+struct Rights {
+    header: libc::cmsghdr,
+    fd: libc::c_int,
+    padding: libc::c_int,
+}
+
+/// The first arguments of clone3(2), and the second one of sendmsg(2).
+struct Announced {
+    clone: [u64; 2],
+    message: u64,
+}
+
+impl Announcement {
+    /// `pid` is where the pid will be.
+    fn leaked(pid: u64) -> Announced {
+        // SAFETY: all zero is a valid msghdr: no name, no parts, no control message.
+        let header: libc::msghdr = unsafe { std::mem::zeroed() };
+        let part = |base: u64| libc::iovec { iov_base: base as *mut libc::c_void, iov_len: 8 };
+        let length = std::mem::offset_of!(Rights, padding);
+        let cmsg =
+            libc::cmsghdr { cmsg_len: length, cmsg_level: libc::SOL_SOCKET, cmsg_type: libc::SCM_RIGHTS };
+        let it: &'static mut Self = Box::leak(Box::new(Self {
+            clone: process::CloneArgs::default(),
+            parts: [part(Box::leak(Box::new(BIRTH_MARK)).as_ptr() as u64), part(pid)],
+            rights: Rights { header: cmsg, fd: -1, padding: 0 },
+            header,
+        }));
+        it.clone = process::CloneArgs::of(process::SIBLING, &raw mut it.rights.fd);
+        it.header.msg_iov = it.parts.as_mut_ptr();
+        it.header.msg_iovlen = it.parts.len();
+        it.header.msg_control = (&raw mut it.rights).cast();
+        it.header.msg_controllen = size_of::<Rights>();
+        let size = size_of::<process::CloneArgs>() as u64;
+        Announced { clone: [(&raw const it.clone) as u64, size], message: (&raw const it.header) as u64 }
+    }
+}
