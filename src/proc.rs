@@ -112,6 +112,18 @@ impl Proc {
         Ok(mapped(&String::from_utf8_lossy(&text), uid))
     }
 
+    /// The processes of a pid namespace, as far as this one may know which they are in.
+    pub fn processes_in(&self, namespace: u64) -> Result<Vec<(Pid, Stat)>> {
+        let dir = self.file(".", OFlag::O_RDONLY | OFlag::O_DIRECTORY)?;
+        let mut dir = nix::dir::Dir::from_fd(dir).call(|| "fdopendir(\"/proc\")")?;
+        let pids = dir.iter().filter_map(|entry| entry.ok()?.file_name().to_str().ok()?.parse().ok());
+        let mut found = Vec::new();
+        for pid in pids.map(Pid::from_raw).filter(|pid| self.namespace(*pid, "pid").ok() == Some(namespace)) {
+            found.extend(self.process(pid)?.map(|(_, now)| (pid, now)));
+        }
+        Ok(found)
+    }
+
     /// The mounts that a process sees, oldest first: proc_pid_mountinfo(5).
     pub fn mounts_of(&self, pid: Pid) -> Result<Vec<Mounted>> {
         let path = format!("{pid}/mountinfo");
@@ -125,6 +137,17 @@ impl Proc {
             .call(|| format!("readlinkat(\"/proc/{link}\")"))?;
         let number = target.to_string_lossy().split(['[', ']']).nth(1).and_then(|text| text.parse().ok());
         number.ok_or_else(|| failure(Kind::System, format!("/proc/{link}: {target:?} is no namespace")))
+    }
+
+    /// The pid of a process that is held: pidfd_open(2), proc_pid_fdinfo(5).
+    pub fn pid_of(&self, pidfd: BorrowedFd<'_>) -> Result<Pid> {
+        let path = format!("self/fdinfo/{}", pidfd.as_raw_fd());
+        let info = self.read(&path)?;
+        let info = String::from_utf8_lossy(&info);
+        let pid = info.lines().find_map(|line| line.strip_prefix("Pid:")?.trim().parse().ok());
+        // 0 and -1: one of another pid namespace, or that has been reaped.
+        let pid = pid.filter(|pid| *pid > 0).map(Pid::from_raw);
+        pid.ok_or_else(|| failure(Kind::System, format!("/proc/{path}: no process of this pid namespace")))
     }
 
     /// All that a process has open: proc_pid_fd(5), proc_pid_fdinfo(5). What is closed meanwhile is left out.
@@ -290,10 +313,12 @@ pub struct ProcessStat(OwnedFd);
 pub struct Stat {
     /// Field 22.
     pub start: StartTime,
-    /// Field 3: it is a zombie.
+    /// Field 3: it is a zombie. Field 20: a process whose first thread has ended goes on with the others.
     pub ended: bool,
     /// Field 9, PF_EXITING: it ends, and has nothing left to be joined, but may wait for others on its way.
     pub ending: bool,
+    /// Field 3: it has been stopped, by a signal or by who traces it.
+    pub stopped: bool,
     /// Field 9, PF_FORKNOEXEC: it has made an execve, and is not what it was when it was forked.
     pub executed: bool,
 }
@@ -318,11 +343,18 @@ fn parse_stat(stat: &str) -> Option<Stat> {
     /// linux/sched.h: forked, but didn't exec.
     const PF_FORKNOEXEC: u32 = 0x40;
     let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
-    let ended = matches!(fields.next()?, "Z" | "X");
+    let state = fields.next()?;
     let flags: u32 = fields.nth(5)?.parse().ok()?;
-    let start = StartTime(fields.nth(12)?.parse().ok()?);
-    let (ending, executed) = (flags & PF_EXITING != 0, flags & PF_FORKNOEXEC == 0);
-    Some(Stat { start, ended, ending, executed })
+    let threads: u32 = fields.nth(10)?.parse().ok()?;
+    let start = StartTime(fields.nth(1)?.parse().ok()?);
+    let is_last = threads <= 1;
+    Some(Stat {
+        start,
+        ended: is_last && matches!(state, "Z" | "X"),
+        ending: is_last && flags & PF_EXITING != 0,
+        stopped: matches!(state, "T" | "t"),
+        executed: flags & PF_FORKNOEXEC == 0,
+    })
 }
 
 #[cfg(test)]
@@ -341,7 +373,8 @@ mod tests {
     #[test]
     fn a_command_with_spaces_and_parentheses_does_not_shift_the_fields() {
         let rest = "S 1 2 3 4 5 4194304 7 8 9 10 11 12 13 14 15 16 17 18 4242 20 21";
-        let expected = Stat { start: StartTime(4242), ended: false, ending: false, executed: true };
+        let start = StartTime(4242);
+        let expected = Stat { start, ended: false, ending: false, stopped: false, executed: true };
         assert_eq!(parse_stat(&format!("17 (a) b (c) {rest}")), Some(expected));
     }
 
@@ -361,10 +394,21 @@ mod tests {
 
     #[test]
     fn a_zombie_has_ended_and_still_tells_whether_it_became_a_program() {
-        let rest = "7 8 9 10 11 12 13 14 15 16 17 18 4242 20 21";
+        let rest = "7 8 9 10 11 12 13 14 15 16 1 18 4242 20 21";
         for (flags, ending, executed) in [(4_194_304 + 64, false, false), (4_194_304 + 4, true, true)] {
-            let expected = Stat { start: StartTime(4242), ended: true, ending, executed };
+            let start = StartTime(4242);
+            let expected = Stat { start, ended: true, ending, stopped: false, executed };
             assert_eq!(parse_stat(&format!("17 (sh) Z 1 2 3 4 5 {flags} {rest}")), Some(expected));
         }
+    }
+
+    #[test]
+    fn a_process_whose_first_thread_has_ended_has_not() {
+        let of = |threads: u32| {
+            let rest = format!("7 8 9 10 11 12 13 14 15 16 {threads} 18 4242 20 21");
+            let now = parse_stat(&format!("17 (pt) Z 1 2 3 4 5 4194308 {rest}")).unwrap();
+            (now.ended, now.ending)
+        };
+        assert_eq!([2, 1, 0].map(of), [(false, false), (true, true), (true, true)]);
     }
 }

@@ -1,7 +1,7 @@
 //! A container's process, found again by a later verb: never a stranger that has its pid by now.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::Pid;
@@ -18,7 +18,11 @@ pub struct Alive {
     pub pid: Pid,
     pidfd: OwnedFd,
     stat: ProcessStat,
+    is_ending: bool,
 }
+
+/// clone(2) and execve(2), EAGAIN. What `exec` starts is there twice for a moment: who joins the container, and who is it.
+pub const TOO_MANY: &str = "pids.max of the container's cgroup, or of one above it, leaves no room for another process, or RLIMIT_NPROC";
 
 /// What is said of an init that was killed after all that it could say something about.
 pub fn never_executed() -> anyhow::Error {
@@ -38,7 +42,12 @@ impl Alive {
         };
         let Some((stat, now)) = proc.process(pid)? else { return Ok(None) };
         let same = now.start == id.start && !now.ended;
-        Ok(same.then_some(Self { pid, pidfd, stat }))
+        Ok(same.then_some(Self { pid, pidfd, stat, is_ending: now.ending }))
+    }
+
+    /// Whether it was not about to end, either, when it was found.
+    pub const fn was_going_on(&self) -> bool {
+        !self.is_ending
     }
 
     /// Whether it has made an execve since it was cloned; `None` if it has ended and been reaped.
@@ -66,5 +75,32 @@ impl Alive {
         let timeout = PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX);
         let mut fds = [PollFd::new(self.pidfd.as_fd(), PollFlags::POLLIN)];
         Ok(retry_eintr(|| poll(&mut fds, timeout)).call(|| "poll(pidfd)")? > 0)
+    }
+
+    /// As [`Self::wait`], until nothing of it can run any more. The first process of a pid namespace ends when all others
+    /// in that have been reaped, and one that `exec` has started there is its caller's to reap: who never does keeps
+    /// both of them in the table of processes, and nothing else.
+    pub fn wait_until_over(&self, proc: &Proc, limit: Duration) -> Result<bool> {
+        const PAUSE: Duration = Duration::from_millis(50);
+        let end = Instant::now() + limit;
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            if self.wait(left.min(PAUSE))? || self.waits_for_zombies(proc)? {
+                return Ok(true);
+            }
+            if left.is_zero() {
+                return Ok(false);
+            }
+        }
+    }
+
+    fn waits_for_zombies(&self, proc: &Proc) -> Result<bool> {
+        let namespace = proc.namespace(self.pid, "pid");
+        match (self.is_ending()?, namespace) {
+            (true, Ok(namespace)) => {
+                Ok(proc.processes_in(namespace)?.into_iter().all(|(pid, now)| pid == self.pid || now.ended))
+            }
+            _ => Ok(false),
+        }
     }
 }

@@ -26,7 +26,7 @@ pub struct Facts {
     pub this_boot: bool,
     /// The record names a process: `create` got as far as that.
     pub recorded: bool,
-    /// That process is there, and is no zombie.
+    /// That process is there, is no zombie, and is not about to be one.
     pub alive: bool,
     /// Nobody has opened its gate.
     pub gate: bool,

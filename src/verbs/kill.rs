@@ -4,6 +4,7 @@ use super::{Runtime, look};
 use crate::container::id::ContainerId;
 use crate::container::status::{Status, Verb};
 use crate::error::{Kind, Result, errno_of, failure};
+use crate::launch::foreground::Signals;
 use crate::sys::Errno;
 
 /// Who gets the signal.
@@ -23,6 +24,8 @@ pub fn kill(runtime: &Runtime, id: &ContainerId, signal: i32, reach: Reach) -> R
     let record = record.ok_or_else(not_running)?;
     // In its caller's cgroup there are others; where it has a pid namespace, its process is the end of all.
     if reach == Reach::All && record.cgroup.is_ours() {
+        // Processes may have to stand still for a moment: who asks this command to end has to wait until they go on.
+        let _signals = Signals::that_ask_to_end()?;
         return match current.cgroup(&record)? {
             Some(cgroup) if signal == libc::SIGKILL => cgroup.kill(),
             Some(cgroup) => cgroup.signal(signal),

@@ -87,7 +87,8 @@ impl Current {
         let proc = Proc::open()?;
         let this_boot = proc.boot_id()? == record.boot_id;
         let alive = match record.process.filter(|_| this_boot) {
-            Some(process) => Alive::find(&proc, process)?,
+            // One that is about to end does nothing any more, however long that takes.
+            Some(process) => Alive::find(&proc, process)?.filter(Alive::was_going_on),
             None => None,
         };
         // What has no process is stopped, whatever its cgroup says; and in its caller's it can't be paused.

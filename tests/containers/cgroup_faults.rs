@@ -126,6 +126,28 @@ fn a_signal_to_all_reaches_those_that_are_made_meanwhile() {
 }
 
 #[test]
+fn who_sends_a_signal_to_all_leaves_nobody_frozen_however_it_ends() {
+    let case = case!();
+    need!(installed("strace"), "strace is not installed");
+    // There are new ones in each list, until all are frozen.
+    let b = case.script("hop() { hop & }; for i in 1 2 3; do hop & done; sleep 1000 & wait", |_| {});
+    let log = case.path("trace");
+    let slow = "inject=pidfd_send_signal:delay_enter=20000";
+    let slow = ["strace", "-D", "-qq", "-e", slow, "-o", log.to_str().unwrap()];
+    for signal in [libc::SIGTERM, libc::SIGKILL] {
+        case.started(&b);
+        let told = || read(b.cgroup.join("cgroup.freeze"));
+        let kill = case.call_through(&slow, ["kill", "--all", &b.id, "WINCH"]).spawn();
+        eventually("they are told to freeze", || told() == "1\n");
+        kill.signal(signal);
+        assert_eq!(kill.wait().code(), 128 + signal);
+        assert!(within(Duration::from_secs(5), || told() == "0\n"), "signal {signal}");
+        assert_eq!(case.status(&b.id), "running");
+        case.delete(&b.id);
+    }
+}
+
+#[test]
 fn a_signal_to_all_reaches_each_process_once() {
     let case = case!();
     let script = "for i in $(seq 30); do setsid sh -c 'trap \"echo got >>/got\" USR1; echo up >>/up; while :; do sleep 0.05; done' & done; sleep 1000";

@@ -76,6 +76,8 @@ mod systemd;
 #[cfg(test)]
 mod terminal;
 #[cfg(test)]
+mod threads;
+#[cfg(test)]
 mod update;
 #[cfg(test)]
 mod users;

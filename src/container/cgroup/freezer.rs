@@ -35,7 +35,7 @@ impl Frozen<'_> {
 impl Drop for Frozen<'_> {
     fn drop(&mut self) {
         if self.armed {
-            best_effort("thaw the cgroup again", self.cgroup.tell("0"));
+            best_effort("thaw the cgroup again", self.cgroup.go_on());
         }
     }
 }
@@ -111,6 +111,11 @@ impl Cgroup {
                 |file| frozen_by(&file),
             )),
         }
+    }
+
+    /// What it has been told is taken back.
+    pub(super) fn go_on(&self) -> Result<()> {
+        self.tell("0")
     }
 
     /// An error if nothing in it runs, whether it has been frozen itself or from above.

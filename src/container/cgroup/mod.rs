@@ -14,6 +14,7 @@ mod placeholder;
 mod removal;
 mod scope;
 mod signals;
+mod standstill;
 mod statistics;
 mod stuck;
 pub mod systemd;

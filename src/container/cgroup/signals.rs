@@ -9,6 +9,7 @@ use nix::unistd::Pid;
 
 use super::events::{Events, Waited};
 use super::removal::each_below;
+use super::standstill::Standstill;
 use super::{Cgroup, stuck};
 use crate::error::{Doing, Kind, Result, failure};
 use crate::log;
@@ -41,16 +42,23 @@ impl Cgroup {
         Ok(pids)
     }
 
-    /// Kills all processes in it and below it: cgroup.kill, since Linux 5.14, works on frozen ones too.
+    /// Kills all processes in it and below it: cgroup.kill, since Linux 5.14, works on frozen ones too. It kills a process
+    /// by its first thread, and nobody if that has ended before the others (pthread_exit(3)): so who is still there in a
+    /// moment gets a signal of its own.
     pub fn kill(&self) -> Result<()> {
+        const A_MOMENT: Duration = Duration::from_millis(50);
         match self.write("cgroup.kill", "1") {
             // None, or a threaded one.
-            Err(error) if matches!(error.errno, Errno::ENOENT | Errno::EOPNOTSUPP) => {
-                self.signal(libc::SIGKILL)
+            Err(error) if matches!(error.errno, Errno::ENOENT | Errno::EOPNOTSUPP) => {}
+            Err(error) if error.errno == Errno::ENODEV => return Ok(()),
+            written => {
+                written?;
+                if self.wait_empty(Instant::now() + A_MOMENT)? {
+                    return Ok(());
+                }
             }
-            Err(error) if error.errno == Errno::ENODEV => Ok(()),
-            written => written.map_err(Into::into),
         }
+        self.signal(libc::SIGKILL)
     }
 
     /// Sends a signal to each process in it and below it, once; also to those that are made meanwhile. Who makes
@@ -68,8 +76,7 @@ impl Cgroup {
             rounds += 1;
             if rounds == ROUNDS && !self.is_told_to_freeze()? {
                 // Who can't be frozen in time, for it waits in the kernel, makes no others either.
-                still = self
-                    .freeze(PATIENCE, None)
+                still = Standstill::begin(self, PATIENCE)
                     .inspect_err(|error| log::warn(format_args!("{error:#}")))
                     .ok();
             }

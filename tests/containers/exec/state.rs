@@ -63,6 +63,29 @@ fn one_that_waits_in_a_paused_container_can_be_told_to_end() {
 }
 
 #[test]
+fn who_never_waits_for_a_process_does_not_keep_the_container() {
+    // Its first process ends when all others of its pid namespace have been reaped: pid_namespaces(7).
+    let case = case!();
+    for deleted in [true, false] {
+        let b = running(&case, |_| {});
+        let mut run = exec(&case, &[&b.id, "/bin/sh", "-c", "echo up; exec sleep 1000"]).spawn();
+        eventually("it runs", || run.stdout() == "up\n");
+        run.signal(nix::libc::SIGSTOP);
+        if !deleted {
+            case.call(["kill", &b.id, "KILL"]).finish().ok();
+            case.until(&b.id, "stopped");
+        }
+        let force = if deleted { &["-f"][..] } else { &[] };
+        let done = case.call(["delete"].iter().chain(force).copied().chain([b.id.as_str()])).finish().ok();
+        assert!(done.took < std::time::Duration::from_secs(5), "{done}");
+        assert!(!run.ended());
+        run.signal(nix::libc::SIGCONT);
+        assert_eq!(run.wait().code(), 137);
+        nothing_is_left(&case, "by delete");
+    }
+}
+
+#[test]
 fn other_verbs_go_on_while_a_process_runs() {
     let case = case!();
     let b = running(&case, |_| {});
