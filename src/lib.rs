@@ -61,10 +61,10 @@
 //! | 5 | namespaces | helper | not dumpable any more, it joins all by one setns(2) of the pidfd; but not the pid namespace, which is its children's: nobody in there ever sees it. Then root, first ids, keyring |
 //! | 6 | terminal | helper | of the container's own devpts, if the kernel says that it is one |
 //! | 7 | identity | helper | as in `create`; the program is looked up, so that a missing one is told before anything runs |
-//! | 8 | leave the file | helper | by the list of last calls: the program is unmapped, and all but the link is closed |
-//! | 9 | birth | helper, process | a sibling is cloned into the pid namespace; the helper tells the host and ends |
+//! | 8 | leave the file | helper | by the list of last calls: the program is unmapped, and all but the link is closed. Then umask, close-on-exec, the filter and the capability to load it: what is seen in there is never less confined than its program. A filter that would not let it be born, or has an agent, is loaded in phase 11 |
+//! | 9 | birth | helper, process | a sibling is cloned into the pid namespace; the helper tells the host and ends. From here the host believes nothing that it has heard: who may trace the process may speak for it |
 //! | 10 | settle | host, process | session and terminal; processors, scheduler, I/O priority and class of service by the host, which looks whether the container is still there. Without its answer the process ends |
-//! | 11 | exec | process | limits, umask, close-on-exec, the filter, capabilities, execve. The pidfd is sent and the pid file written |
+//! | 11 | exec | process | limits, execve. The host sees that by the process itself, too, and lets it go on if somebody stops it. The pidfd is sent and the pid file written |
 //!
 //! # What of the kernel is used
 //!
@@ -75,7 +75,7 @@
 //! | mount_setattr(2) | 5.12 | error |
 //! | close_range(2), CLOSE_RANGE_CLOEXEC | 5.11 | error |
 //! | setns(2) of a pidfd | 5.8 | error |
-//! | clone3(2), CLONE_INTO_CGROUP | 5.7 | error |
+//! | clone3(2), CLONE_INTO_CGROUP, CLONE_CLEAR_SIGHAND | 5.7 | error |
 //! | openat2(2) | 5.6 | error |
 //! | pidfds: clone3, pidfd_open(2), pidfd_send_signal(2), waitid(P_PIDFD) | 5.4 | error |
 //! | fsopen(2), fsconfig(2), fsmount(2), open_tree(2), move_mount(2) | 5.2 | error |

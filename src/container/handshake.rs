@@ -105,36 +105,40 @@ pub struct Go;
 pub struct Report {
     kind: Kind,
     text: String,
-    /// What to add if errno turns out to be ENOEXEC.
-    if_no_program: Option<String>,
+    /// What to add if errno turns out to be one of these.
+    hints: Hints,
 }
+
+/// What an errno means, by its number.
+pub type Hints = Vec<(i32, String)>;
 
 impl Report {
     /// What an error about something would say, its errno not known yet.
-    pub fn ahead(what: &str, if_no_program: Option<String>) -> Self {
-        Self { kind: Kind::System, text: what.to_owned(), if_no_program }
+    pub fn ahead(what: &str, hints: Hints) -> Self {
+        Self { kind: Kind::System, text: what.to_owned(), hints }
     }
 
     /// The same where errno is known.
-    pub fn of(error: SysError, if_no_program: Option<String>) -> Self {
-        let reason = if_no_program.filter(|_| error.errno == Errno::ENOEXEC);
-        let text = reason.map_or(error.to_string(), |reason| format!("{error}: {reason}"));
-        Self { kind: Kind::System, text, if_no_program: None }
+    pub fn of(error: SysError, hints: &Hints) -> Self {
+        let text = format!("{error}{}", meaning(error.errno, hints));
+        Self { kind: Kind::System, text, hints: Vec::new() }
     }
 
     /// With the errno that it turned out to be.
     fn with(self, errno: Errno) -> anyhow::Error {
-        let mut text = format!("{}: {}", self.text, errno.desc().to_lowercase());
-        if let Some(reason) = self.if_no_program.filter(|_| errno == Errno::ENOEXEC) {
-            text = format!("{text}: {reason}");
-        }
-        failure(self.kind, text)
+        let meaning = meaning(errno, &self.hints);
+        failure(self.kind, format!("{}: {}{meaning}", self.text, errno.desc().to_lowercase()))
     }
+}
+
+fn meaning(errno: Errno, hints: &Hints) -> String {
+    let hint = hints.iter().find(|(number, _)| *number == errno as i32);
+    hint.map(|(_, text)| format!(": {text}")).unwrap_or_default()
 }
 
 impl From<&anyhow::Error> for Report {
     fn from(error: &anyhow::Error) -> Self {
-        Self { kind: kind_of(error), text: format!("{error:#}"), if_no_program: None }
+        Self { kind: kind_of(error), text: format!("{error:#}"), hints: Vec::new() }
     }
 }
 
@@ -229,14 +233,19 @@ impl Link {
     }
 
     /// As [`Self::receive_with_fd`], where silence ends after a second ([`Self::end_silence`]): it is asked then whether
-    /// there is still something to wait for. An init that is frozen says nothing either.
+    /// there is still something to wait for. An init that is frozen says nothing either; one that has become its program
+    /// never will, whoever has got hold of its end of the link.
     pub fn receive_unless<M: for<'a> Deserialize<'a>>(
         &self,
-        can_speak: &dyn Fn() -> Result<()>,
+        can_speak: &mut dyn FnMut() -> Result<bool>,
     ) -> Result<Option<(M, Option<OwnedFd>)>> {
         loop {
             match self.receive_with_fd() {
-                Err(error) if errno_of(&error) == Some(Errno::EAGAIN) => can_speak()?,
+                Err(error) if errno_of(&error) == Some(Errno::EAGAIN) => {
+                    if !can_speak()? {
+                        return Ok(None);
+                    }
+                }
                 received => return received,
             }
         }
@@ -320,7 +329,7 @@ mod tests {
             Message::SetScheduling,
             Message::Ready,
             Message::OfferListener(1),
-            Message::Failed(Report::ahead("x", None)),
+            Message::Failed(Report::ahead("x", Vec::new())),
         ];
         let name = |message: &Message| {
             let name = format!("{message:?}");

@@ -57,7 +57,7 @@ pub enum Departure {
 impl Candidate<'_> {
     /// What comes first of all. Closes all that came with the clone and is the host's own, but `kept`: its end of the
     /// link, which would never be seen to end; the state directory, whose lock would outlive the host; the cgroup tree,
-    /// /proc.
+    /// /proc. And what the caller has in its environment is not for who may look into this process.
     pub(super) fn begin(&self, kept: &[BorrowedFd<'_>]) -> Result<()> {
         // If the host dies, so does what is half made. Once this process has changed its ids that is no longer so, but
         // then the end of the link says it.
@@ -69,6 +69,7 @@ impl Candidate<'_> {
         kept.extend(crate::log::file().map(AsFd::as_fd));
         sys::process::close_all_but(3 + self.preserved, &kept)?;
         sys::process::reset_signals()?;
+        sys::process::forget_environment();
         // A hook need not read its input.
         sys::process::on_broken_pipe(BrokenPipe::IsAnError);
         Ok(())

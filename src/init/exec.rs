@@ -7,10 +7,11 @@ use nix::sys::socket::{SockFlag, accept4};
 
 use super::program::Program;
 use super::{Candidate, Departure, Gate, Inherited, run_hooks};
-use crate::container::handshake::{Go, Link, Message, Report};
+use crate::container::handshake::{Go, Hints, Link, Message, Report};
 use crate::error::{Doing, Kind, Result, failure};
 use crate::plan::capabilities::CapabilitySets;
 use crate::plan::process::ProcessPlan;
+use crate::plan::seccomp;
 use crate::spec::oci::ContainerState;
 use crate::sys::last_calls::{LastCalls, Pause, Waiting};
 use crate::sys::process::{BrokenPipe, SIBLING, Side};
@@ -44,17 +45,18 @@ pub(super) fn as_sibling(
     // It will be seen in there: what this process has had from the host it needs no more.
     crate::log::leave_file();
     sys::process::close_all_but(3 + candidate.preserved, &[candidate.link()?.fd()])?;
-    match sys::process::clone3(SIBLING, None)? {
+    let cloned = sys::process::clone3(SIBLING, None);
+    match cloned.map_err(|error| Report::of(error, &program.hints()))? {
         Side::Host(pid, pidfd) => {
             candidate.link()?.send(&Message::Born(pid.as_raw()), Some(pidfd.as_fd()))?;
             sys::process::exit_now(0)
         }
         Side::Init => {
             program.tell_listening(candidate.listening);
-            let if_no_program = program.if_no_program();
+            let hints = program.hints();
             let mut calls = last_calls(candidate, &Pause::Birth, sets, program)?;
             calls.begin()?;
-            finish(calls, if_no_program)
+            finish(calls, &hints)
         }
     }
 }
@@ -66,14 +68,14 @@ fn detached(
     sets: CapabilitySets,
     program: Program,
 ) -> Result<Infallible> {
-    let if_no_program = program.if_no_program();
+    let hints = program.hints();
     let calls = last_calls(candidate, &pause, sets, program)?;
     sys::process::on_broken_pipe(BrokenPipe::Kills);
     let link = candidate.link.take().ok_or_else(|| failure(Kind::System, "nobody is listening"))?;
     let waiting = Waiting { link: link.into_fd(), pause, first: 3 + candidate.preserved };
     let encode = |what: &str| {
         // A report is a few strings; there is nothing in it that JSON could not say.
-        serde_json::to_vec(&Report::ahead(what, if_no_program.clone())).unwrap_or_default()
+        serde_json::to_vec(&Report::ahead(what, hints.clone())).unwrap_or_default()
     };
     let outcome = calls.finish_detached(&candidate.stub, &waiting, encode);
     candidate.link = Some(Link::over(waiting.link));
@@ -91,7 +93,7 @@ fn from_here(given: &mut Inherited<'_>, sets: CapabilitySets, program: Program) 
     };
     let kept = gate.into_iter().chain([given.link()?.fd()]).chain(given.hook_output.fds());
     sys::process::close_all_but(3 + given.candidate.preserved, &kept.collect::<Vec<_>>())?;
-    let if_no_program = program.if_no_program();
+    let hints = program.hints();
     let mut calls = last_calls(&given.candidate, &Pause::None, sets, program)?;
     calls.begin()?;
     if let Gate::Socket(gate) = &given.gate {
@@ -100,13 +102,13 @@ fn from_here(given: &mut Inherited<'_>, sets: CapabilitySets, program: Program) 
         given.candidate.link = Some(wait_at(gate)?);
     }
     run_hooks(given, "startContainer", ContainerState::Created)?;
-    finish(calls, if_no_program)
+    finish(calls, &hints)
 }
 
 /// The calls that are left, from ordinary code.
-fn finish(calls: LastCalls, if_no_program: Option<String>) -> Result<Infallible> {
+fn finish(calls: LastCalls, hints: &Hints) -> Result<Infallible> {
     sys::process::on_broken_pipe(BrokenPipe::Kills);
-    calls.finish().map_err(|error| Report::of(error, if_no_program).into())
+    calls.finish().map_err(|error| Report::of(error, hints).into())
 }
 
 /// A connection without the word is of a `start` that was killed: the container has lost its gate.
@@ -120,22 +122,55 @@ fn wait_at(gate: &OwnedFd) -> Result<Link> {
     }
 }
 
-/// All that is left to do, in its order. The filter comes last: it need not allow anything but what is
-/// after it.
+/// Where in the list the filter is loaded, and a privilege given up that this takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Confined {
+    /// Last: the filter need not allow anything but what is after it.
+    AtTheEnd,
+    /// Before the pause.
+    Before,
+}
+
+/// All that is left to do, in its order.
 fn last_calls(
     candidate: &Candidate<'_>,
     pause: &Pause,
     sets: CapabilitySets,
     program: Program,
 ) -> Result<LastCalls> {
-    let mut calls = LastCalls::default();
     // config.md: `create` needs no process, `start` does.
     let Some(process) = candidate.process else {
-        return Ok(calls);
+        return Ok(LastCalls::default());
     };
-    let is_listened_to = candidate.filter.is_some_and(|filter| filter.is_listened_to);
-    // That the agent can't be reached is an error of `create`; so the calls of the wait are filtered, too.
-    let is_confined_early = is_listened_to && !matches!(pause, Pause::Birth);
+    let mut calls = match (candidate.filter, pause) {
+        // That the agent can't be reached is an error of `create`; so the calls of the wait are filtered, too.
+        (Some(filter), Pause::None | Pause::Gate(_)) if filter.is_listened_to => {
+            but_execve(candidate, process, (pause, Confined::Before), sets)?
+        }
+        (Some(filter), Pause::Birth) if candidate.departure == Departure::Late && !filter.is_listened_to => {
+            // A sibling is seen in the container: who may trace it there (CAP_SYS_PTRACE) would have a process without
+            // the filter, and with the privilege to load one.
+            let calls = but_execve(candidate, process, (pause, Confined::Before), sets)?;
+            let link = candidate.link()?.fd();
+            let lets = |(number, args): &(u32, [u64; 6])| seccomp::lets(filter.program, *number, args);
+            match calls.filtered(link).iter().all(lets) {
+                true => calls,
+                false => but_execve(candidate, process, (pause, Confined::AtTheEnd), sets)?,
+            }
+        }
+        _ => but_execve(candidate, process, (pause, Confined::AtTheEnd), sets)?,
+    };
+    program.execute_by(&mut calls)?;
+    Ok(calls)
+}
+
+fn but_execve(
+    candidate: &Candidate<'_>,
+    process: &ProcessPlan,
+    (pause, confined): (&Pause, Confined),
+    sets: CapabilitySets,
+) -> Result<LastCalls> {
+    let mut calls = LastCalls::default();
     let needs_more = candidate.filter_needs_more();
     let confine = |calls: &mut LastCalls| -> Result<()> {
         calls.umask(process.umask.unwrap_or(candidate.umask));
@@ -151,7 +186,7 @@ fn last_calls(
         // Nothing that was kept to leave the program's file is held while it waits.
         calls.set_capabilities(sets.effective, sets.permitted, sets.inheritable);
     }
-    if is_confined_early {
+    if confined == Confined::Before {
         confine(&mut calls)?;
     }
     calls.then_pause();
@@ -163,10 +198,9 @@ fn last_calls(
     for limit in &process.rlimits {
         calls.set_rlimit(limit.resource, limit.soft, limit.hard);
     }
-    if !is_confined_early {
+    if confined == Confined::AtTheEnd {
         confine(&mut calls)?;
     }
-    program.execute_by(&mut calls)?;
     Ok(calls)
 }
 

@@ -20,7 +20,7 @@ use crate::plan::exec::ExecPlan;
 use crate::proc::Proc;
 use crate::rootpath::{InRootfs, Rootfs};
 use crate::sys::fs::{self, OFlag};
-use crate::sys::{self, Call};
+use crate::sys::{self, Call, Errno, SysError};
 
 /// linux/magic.h, DEVPTS_SUPER_MAGIC.
 const DEVPTS: FsType = FsType(0x1cd1);
@@ -96,7 +96,7 @@ fn enter(given: &Joining<'_>) -> Result<()> {
     // From here on it can be seen by who shares a namespace with it; execve ends this.
     nix::sys::prctl::set_dumpable(false).call(|| "prctl(PR_SET_DUMPABLE, 0)")?;
     if plan.namespaces != 0 {
-        sys::process::join_namespaces(given.init, plan.namespaces)?;
+        sys::process::join_namespaces(given.init, plan.namespaces).map_err(explained)?;
     }
     if !plan.authority.has_capabilities() {
         // To leave takes a privilege that it has in here only.
@@ -110,6 +110,19 @@ fn enter(given: &Joining<'_>) -> Result<()> {
         namespaces::become_ids(ids)?;
     }
     plan.keyring.as_deref().map_or(Ok(()), session::join_keyring)
+}
+
+/// setns(2).
+fn explained(error: SysError) -> anyhow::Error {
+    match error.errno {
+        Errno::ESRCH => {
+            let text = format!(
+                "{error}; the container's process has ended, or its first thread has, by which they are joined"
+            );
+            failure(Kind::InvalidState, text)
+        }
+        _ => error.into(),
+    }
 }
 
 /// A pty of the container's own devpts. What the container has at that place is only believed to be one if the kernel

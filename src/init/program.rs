@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::AtFlags;
 use nix::unistd::{AccessFlags, faccessat};
 
+use crate::container::handshake::Hints;
+use crate::container::process::TOO_MANY;
 use crate::error::{Kind, Result, failure, invalid};
 use crate::sys::Errno;
 use crate::sys::fs::{self, OFlag};
@@ -101,9 +103,10 @@ impl Program {
         }
     }
 
-    /// What to say if the kernel does not take it for a program.
-    pub(super) fn if_no_program(&self) -> Option<String> {
-        self.if_no_program.clone()
+    /// What to say if the kernel does not take it for a program, or for one too many.
+    pub(super) fn hints(&self) -> Hints {
+        let foreign = self.if_no_program.iter().map(|text| (Errno::ENOEXEC as i32, text.clone()));
+        foreign.chain([(Errno::EAGAIN as i32, TOO_MANY.to_owned())]).collect()
     }
 
     /// execve(2), as the last of the calls.

@@ -1,13 +1,17 @@
 //! Runs in: host; `helper` in a process between host and init.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::wait::WaitStatus;
 use nix::unistd::Pid;
 
 use super::into_cgroup::{Beginning, Mover, clone_into};
 use crate::container::cgroup::Cgroup;
+use crate::container::destruction::DEADLINE;
 use crate::container::handshake::{Done, Link, Message};
+use crate::container::process::TOO_MANY;
 use crate::error::{Doing, Kind, Result, best_effort, failure};
 use crate::init::{self, Departure, Inherited};
 use crate::plan::namespaces::bit;
@@ -15,7 +19,7 @@ use crate::plan::{Authority, Plan};
 use crate::proc::Proc;
 use crate::spec::oci::LinuxNamespaceType;
 use crate::sys::process::{self, SIBLING, Side, clone3, exit_now};
-use crate::sys::{Call, Errno, SysError};
+use crate::sys::{Call, Errno, SysError, retry_eintr};
 
 /// The one clone: init begins in its namespaces and in its cgroup. All that is inherited is closed on this
 /// side afterwards.
@@ -139,6 +143,7 @@ fn explain(error: SysError, plan: &Plan) -> SysError {
             join.index,
             join.path.display()
         ),
+        (Errno::EAGAIN, _) => format!("; {TOO_MANY}"),
         (Errno::ENOSPC, _) => "; a limit of /proc/sys/user is reached, such as max_user_namespaces".to_owned(),
         (Errno::EPERM, _) if plan.namespaces.makes(LinuxNamespaceType::User) => {
             "; this machine does not let this user make a user namespace (sysctl kernel.unprivileged_userns_clone, \
@@ -153,8 +158,8 @@ fn explain(error: SysError, plan: &Plan) -> SysError {
 /// The helper is dropped at the end, when it has ended by itself or is not needed.
 fn adopt_sibling(link: &Link, _helper: Unadopted, cgroup: Option<&Cgroup>) -> Result<(Pid, OwnedFd)> {
     link.end_silence()?;
-    let can_speak = || cgroup.map_or(Ok(()), Cgroup::refuse_frozen);
-    match link.receive_unless::<Message>(&can_speak)? {
+    let mut can_speak = || cgroup.map_or(Ok(()), Cgroup::refuse_frozen).map(|()| true);
+    match link.receive_unless::<Message>(&mut can_speak)? {
         Some((Message::Born(pid), Some(pidfd))) => Ok((Pid::from_raw(pid), pidfd)),
         Some((Message::Failed(report), _)) => Err(report.into()),
         _ => Err(failure(Kind::System, "the process that is to clone init has ended without a word")),
@@ -178,6 +183,11 @@ impl Unadopted {
         process::how_it_ended(pidfd.as_fd()).map_err(Into::into)
     }
 
+    /// Whether it has ended by then.
+    pub(super) fn ends_within(&self, limit: Duration) -> Result<bool> {
+        has_ended(self.pidfd()?, limit)
+    }
+
     /// The process; readable when it has ended.
     pub(super) fn pidfd(&self) -> Result<BorrowedFd<'_>> {
         let pidfd = self.pidfd.as_ref().map(AsFd::as_fd);
@@ -194,7 +204,22 @@ impl Drop for Unadopted {
     fn drop(&mut self) {
         if let Some(pidfd) = &self.pidfd {
             best_effort("kill unfinished init", process::pidfd_signal(pidfd.as_fd(), libc::SIGKILL));
-            best_effort("reap unfinished init", process::reap(pidfd.as_fd()));
+            best_effort("reap unfinished init", reap_killed(pidfd.as_fd()));
         }
     }
+}
+
+/// One that waits in the kernel for what can't be interrupted, a file system that does not answer, is left to whoever
+/// reaps for this process: its caller would wait as long, and SIGKILL alone would end that.
+fn reap_killed(pidfd: BorrowedFd<'_>) -> Result<()> {
+    match has_ended(pidfd, DEADLINE)? {
+        false => Err(failure(Kind::System, format!("killed, and still there after {DEADLINE:?}"))),
+        true => process::reap(pidfd).map(drop).map_err(Into::into),
+    }
+}
+
+fn has_ended(pidfd: BorrowedFd<'_>, limit: Duration) -> Result<bool> {
+    let mut fds = [PollFd::new(pidfd, PollFlags::POLLIN)];
+    let limit = PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX);
+    Ok(retry_eintr(|| poll(&mut fds, limit)).call(|| "poll(pidfd)")? > 0)
 }

@@ -5,7 +5,7 @@
 //! of lives only when the host says so, as long as the container's own does; and who ends the container kills what is in
 //! its cgroup until there is nobody.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -22,7 +22,7 @@ use super::serve::write_pid_file;
 use super::{listener, scheduling};
 use crate::container::cgroup::{Cgroup, Tree};
 use crate::container::handshake::{Done, Link, Message};
-use crate::container::process::Alive;
+use crate::container::process::{Alive, TOO_MANY};
 use crate::container::rdt;
 use crate::container::status::{Status, cannot_exec};
 use crate::error::{Doing, Kind, Result, best_effort, errno_of, failure, invalid, unsupported};
@@ -32,7 +32,7 @@ use crate::proc::Proc;
 use crate::spec::oci::ContainerState;
 use crate::spec::record::Record;
 use crate::sys::fs::{self, OFlag};
-use crate::sys::process::{Side, clone3};
+use crate::sys::process::{self, Side, clone3};
 use crate::sys::{self, Errno, SysError, sched};
 
 /// A process to be started in a container.
@@ -91,9 +91,15 @@ pub fn exec(mut order: ExecOrder<'_>) -> Result<Executed> {
     let pidfd_to = order.pidfd_socket.map(|path| Receiver::connect("pidfd socket", path)).transpose()?;
     let cgroup = cgroup(&order)?;
     let (link, helper) = clone_helper(&order, cgroup.as_ref(), &proc).map_err(|e| order.explained(e))?;
-    let mut host =
-        Host { order: &order, proc: &proc, cgroup: cgroup.as_ref(), link, process: None, terminal: None };
-    let served = host.serve(&helper);
+    let mut host = Host {
+        order: &order,
+        proc: &proc,
+        cgroup: cgroup.as_ref(),
+        link,
+        process: None,
+        terminal: if order.plan.process.terminal.is_some() { None } else { Some(None) },
+    };
+    let served = host.serve(&helper).map_err(|error| host.better_reason(error, &helper));
     // It has ended by itself, or is not needed.
     drop(helper);
     match served {
@@ -235,14 +241,16 @@ fn run_on(processors: &[u64]) -> Result<Vec<u64>> {
 /// clone(2), cgroups(7).
 fn explained(error: SysError) -> anyhow::Error {
     let hint = match error.errno {
-        Errno::EAGAIN => {
-            "; pids.max of the container's cgroup, or of one above it, is reached, or RLIMIT_NPROC"
-        }
-        Errno::EBUSY => "; the cgroup has controllers for those below it, and no processes of its own then",
-        _ => "",
+        Errno::EAGAIN => TOO_MANY,
+        Errno::EBUSY => "the cgroup has controllers for those below it, and no processes of its own then",
+        _ => return error.into(),
     };
-    SysError { call: format!("{}{hint}", error.call), ..error }.into()
+    SysError { call: format!("{}; {hint}", error.call), ..error }.into()
 }
+
+/// What is said of a process that has gone without a word.
+const ENDED: &str =
+    "the process has ended before it became the program: it was killed, by a filter of linux.seccomp maybe";
 
 /// The host in conversation with helper and process.
 struct Host<'a, 'o> {
@@ -251,26 +259,28 @@ struct Host<'a, 'o> {
     cgroup: Option<&'a Cgroup>,
     link: Link,
     process: Option<(Pid, Unadopted)>,
-    terminal: Option<OwnedFd>,
+    /// What has been kept of the terminal, once that has been offered.
+    terminal: Option<Option<OwnedFd>>,
 }
 
 impl Host<'_, '_> {
     /// Answers until the link is closed: by execve, or by the end of all who had it.
     fn serve(&mut self, helper: &Unadopted) -> Result<()> {
         self.link.end_silence()?;
-        while let Some((message, fd)) = self.link.receive_unless::<Message>(&|| self.goes_on(helper))? {
-            let answered = self.answer(message, fd).and_then(|()| self.link.send(&Done, None));
-            answered.map_err(|error| self.better_reason(error))?;
+        let mut stops = 0;
+        while let Some((message, fd)) = self.link.receive_unless::<Message>(&mut || {
+            self.goes_on(helper)?;
+            self.can_speak(helper, &mut stops)
+        })? {
+            self.answer(message, fd)?;
+            self.link.send(&Done, None)?;
         }
         let Some((pid, process)) = &self.process else {
             return Err(self.lost("the process that joins the namespaces has ended", helper.ended()?));
         };
         match self.proc.process(*pid)?.is_some_and(|(_, now)| now.executed) {
             true => Ok(()),
-            false => {
-                let text = "the process has ended before it became the program: it was killed, by a filter of linux.seccomp maybe";
-                Err(self.lost(text, process.ended()?))
-            }
+            false => Err(self.lost(ENDED, process.ended()?)),
         }
     }
 
@@ -289,9 +299,18 @@ impl Host<'_, '_> {
     }
 
     /// What has gone meanwhile knows better what was wrong.
-    fn better_reason(&self, error: anyhow::Error) -> anyhow::Error {
+    fn better_reason(&self, error: anyhow::Error, helper: &Unadopted) -> anyhow::Error {
+        /// Between the end of the link and that of the process.
+        const A_MOMENT: Duration = Duration::from_millis(200);
+        let who = self.process.as_ref().map_or(helper, |(_, process)| process);
         match errno_of(&error) {
-            Some(Errno::EPIPE) => self.link.last_words().unwrap_or(error),
+            // The second one is of an answer that nobody has read. The first may be of a socket of the caller's.
+            Some(Errno::EPIPE | Errno::ECONNRESET) => {
+                self.link.last_words().unwrap_or_else(|| match who.ends_within(A_MOMENT) {
+                    Ok(true) => self.lost(ENDED, None),
+                    _ => error,
+                })
+            }
             _ => error,
         }
     }
@@ -316,6 +335,27 @@ impl Host<'_, '_> {
         }
     }
 
+    /// Whether the program is still to come. Who is stopped before that is let go: in here that was somebody of the
+    /// container, who may do it again and again, or hold its end of the link as a tracer.
+    fn can_speak(&self, helper: &Unadopted, stops: &mut u32) -> Result<bool> {
+        /// One is noticed in a second.
+        const MOST_STOPS: u32 = 10;
+        let who = self.process.as_ref().map_or(helper, |(_, process)| process);
+        let pid = self.proc.pid_of(who.pidfd()?)?;
+        let Some((_, now)) = self.proc.process(pid)? else { return Ok(true) };
+        if now.stopped {
+            *stops += 1;
+            if *stops > MOST_STOPS {
+                let text = format!(
+                    "process {pid}, which is to be the program, is stopped in the container again and again"
+                );
+                return Err(failure(Kind::System, text));
+            }
+            process::pidfd_signal(who.pidfd()?, libc::SIGCONT)?;
+        }
+        Ok(self.process.is_none() || !now.executed)
+    }
+
     fn still_there(&self) -> Result<()> {
         match self.order.init.is_ending()? {
             true => Err(cannot_exec(&self.order.record.id, Status::Stopped)),
@@ -323,15 +363,23 @@ impl Host<'_, '_> {
         }
     }
 
+    /// Who has been cloned: nobody in the container can have a pidfd of another child of this process.
+    fn child(&self, pidfd: OwnedFd) -> Result<(Pid, Unadopted)> {
+        process::is_child(pidfd.as_fd()).doing(|| "the process that has been cloned")?;
+        Ok((self.proc.pid_of(pidfd.as_fd())?, Unadopted::new(pidfd)))
+    }
+
+    /// As soon as the process is born, somebody in the container may speak for it, and for the helper, too (pidfd_getfd(2),
+    /// with CAP_SYS_PTRACE). So it is heard for what is its own only, and what it is is not asked.
     fn answer(&mut self, message: Message, fd: Option<OwnedFd>) -> Result<()> {
         match (message, fd) {
-            (Message::OfferTerminal, Some(master)) => {
-                self.terminal = self.order.terminal.take(master)?;
+            (Message::OfferTerminal, Some(master)) if self.terminal.is_none() => {
+                self.terminal = Some(self.order.terminal.take(master)?);
                 Ok(())
             }
-            (Message::Born(pid), Some(pidfd)) => {
-                let pid = Pid::from_raw(pid);
-                self.process = Some((pid, Unadopted::new(pidfd)));
+            (Message::Born(_), Some(pidfd)) if self.process.is_none() => {
+                let (pid, process) = self.child(pidfd)?;
+                self.process = Some((pid, process));
                 self.settle(pid)
             }
             (Message::OfferListener(number), None) => self.introduce_agent(number),
@@ -367,11 +415,17 @@ impl Host<'_, '_> {
 
     /// The helper is gone, and may have said last whom it has cloned: that is killed and reaped, too. Who can't reap it
     /// is the caller, and the end of a pid namespace waits until somebody has.
-    fn abandon(self) {
-        drop(self.process);
-        while let Ok(Some((message, fd))) = self.link.receive_with_fd::<Message>() {
-            if let (Message::Born(_), Some(pidfd)) = (message, fd) {
-                drop(Unadopted::new(pidfd));
+    fn abandon(mut self) {
+        /// More than are ever on their way, unless somebody else sends them.
+        const MOST: u32 = 16;
+        for _ in 0..MOST {
+            if self.process.is_some() {
+                break;
+            }
+            match self.link.receive_with_fd::<Message>() {
+                Ok(Some((Message::Born(_), Some(pidfd)))) => self.process = self.child(pidfd).ok(),
+                Ok(Some(_)) => {}
+                Ok(None) | Err(_) => break,
             }
         }
     }
@@ -384,7 +438,7 @@ impl Host<'_, '_> {
             receiver.send(PIDFD_WORD, process.pidfd()?)?;
         }
         self.order.pid_file.map_or(Ok(()), |path| write_pid_file(path, pid))?;
-        Ok(Executed { pid, pidfd: process.adopt().ok_or_else(gone)?, terminal: self.terminal })
+        Ok(Executed { pid, pidfd: process.adopt().ok_or_else(gone)?, terminal: self.terminal.flatten() })
     }
 }
 

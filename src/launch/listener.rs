@@ -7,11 +7,13 @@
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::time::Instant;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::Pid;
 
 use super::receiver::Receiver;
+use crate::container::destruction::DEADLINE;
 use crate::container::handshake::Link;
 use crate::error::{Doing, Kind, Result, failure};
 use crate::plan::seccomp::Listener;
@@ -21,8 +23,13 @@ use crate::sys::{Call, Errno, process, retry_eintr};
 
 /// Takes the listener from init as soon as it is there.
 pub(super) fn take(init: BorrowedFd<'_>, number: u32, link: &Link) -> Result<OwnedFd> {
+    let end = Instant::now() + DEADLINE;
     loop {
         match process::pidfd_getfd(init, number) {
+            Err(error) if error.errno == Errno::EBADF && Instant::now() > end => {
+                let text = format!("linux.seccomp: the filter is not loaded after {DEADLINE:?}: {error}");
+                return Err(failure(Kind::System, text));
+            }
             // The filter is not loaded yet.
             Err(error) if error.errno == Errno::EBADF => still_loading(link)?,
             taken => return check(taken.doing(|| "linux.seccomp: the listener")?),

@@ -23,6 +23,7 @@ use crate::init::{Own, set_oom_score};
 use crate::plan::{Authority, Plan};
 use crate::proc::Proc;
 use crate::spec::oci::ContainerState;
+use crate::sys::fs::{self, OFlag};
 use crate::sys::{Call, Errno, net, process};
 
 /// The host in conversation with init.
@@ -48,8 +49,8 @@ impl Host<'_, '_> {
         self.enter_rdt(made)?;
         let mut ready = false;
         let cgroup = self.cgroup;
-        let can_speak = || cgroup.map_or(Ok(()), Cgroup::refuse_frozen);
-        while let Some((message, fd)) = self.link.receive_unless::<Message>(&can_speak)? {
+        let mut can_speak = || cgroup.map_or(Ok(()), Cgroup::refuse_frozen).map(|()| true);
+        while let Some((message, fd)) = self.link.receive_unless::<Message>(&mut can_speak)? {
             ready |= message == Message::Ready;
             let answered = self
                 .answer(message, fd, made, init)
@@ -183,10 +184,20 @@ pub(super) fn write_oom_score(proc: &Proc, plan: &Plan, who: &str) -> Result<()>
     score.map_or(Ok(()), |score| set_oom_score(proc, who, score))
 }
 
-/// Written beside and renamed: who waits for it reads a whole number. No newline, for callers parse the
-/// raw content.
+/// Written beside and renamed: who waits for it reads a whole number. What is no file, such as /dev/null or a FIFO, is
+/// written to: it would be gone. No newline, for callers parse the raw content.
 pub(super) fn write_pid_file(path: &Path, pid: Pid) -> Result<()> {
-    replace_file(path, &pid.to_string()).doing(|| format!("pid file {path:?}"))
+    let content = pid.to_string();
+    let stays = |stat: nix::sys::stat::FileStat| {
+        matches!(fs::file_type(&stat), libc::S_IFCHR | libc::S_IFIFO | libc::S_IFBLK | libc::S_IFSOCK)
+    };
+    let written = match nix::sys::stat::stat(path).is_ok_and(stays) {
+        true => fs::open(path, OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY)
+            .and_then(|file| fs::write_all(file, content.as_bytes()))
+            .map_err(Into::into),
+        false => replace_file(path, &content),
+    };
+    written.doing(|| format!("pid file {path:?}"))
 }
 
 fn replace_file(path: &Path, content: &str) -> Result<()> {

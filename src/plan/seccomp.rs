@@ -1,6 +1,7 @@
 //! `linux.seccomp`: config-linux.md, "Seccomp". The profile is checked here; [`filter()`] makes BPF of it, and says
 //! why it does not leave that to libseccomp.
 
+mod answer;
 mod bpf;
 mod filter;
 mod leaf;
@@ -16,6 +17,7 @@ use crate::spec::oci::{
     Arch, LinuxSeccomp, LinuxSeccompAction, LinuxSeccompFilterFlag, LinuxSeccompOperator, LinuxSyscall,
 };
 
+pub use answer::lets;
 pub use filter::{filter, unknown_names};
 
 /// All actions.

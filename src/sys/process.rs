@@ -1,19 +1,21 @@
 //! Processes: clone3(2), pidfds, signals, the few attributes that nix has no call for.
 
-use std::ffi::{CStr, CString, c_int, c_long, c_ulong};
+use std::ffi::{CStr, CString, c_char, c_int, c_long, c_ulong};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::OnceLock;
 
 use nix::errno::Errno;
 use nix::sys::signal::SigSet;
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus};
 use nix::unistd::Pid;
 
+use super::fs::{self, OFlag};
 use super::{Call, SysError, check, retry_eintr};
 
 /// clone3(2), struct clone_args.
 #[derive(Debug, Default)]
 #[repr(C)]
-pub(super) struct CloneArgs {
+struct CloneArgs {
     flags: u64,
     pidfd: u64,
     child_tid: u64,
@@ -29,7 +31,7 @@ pub(super) struct CloneArgs {
 
 impl CloneArgs {
     /// With a pidfd, which the kernel writes there.
-    pub(super) fn of(flags: u64, pidfd: *mut RawFd) -> Self {
+    fn of(flags: u64, pidfd: *mut RawFd) -> Self {
         // With CLONE_PARENT the kernel takes the exit signal of the caller and wants none here.
         let exit_signal = if flags & SIBLING == 0 { libc::SIGCHLD as u64 } else { 0 };
         Self { flags: flags | libc::CLONE_PIDFD as u64, pidfd: pidfd as u64, exit_signal, ..Self::default() }
@@ -48,15 +50,18 @@ pub enum Side {
 /// CLONE_PARENT: the new process is a sibling of the caller, not its child.
 pub const SIBLING: u64 = libc::CLONE_PARENT as u64;
 
-/// clone3(2) with a pidfd, into `cgroup` if one is given (CLONE_INTO_CGROUP, since Linux 5.7).
+/// clone3(2) with a pidfd, into `cgroup` if one is given (CLONE_INTO_CGROUP, since Linux 5.7). What this process handles
+/// the new one does not (CLONE_CLEAR_SIGHAND, since Linux 5.5); what it ignores, see [`reset_signals`].
 /// `namespaces` are CLONE_NEW* bits, and maybe [`SIBLING`].
 ///
 /// The caller has one thread (nothing in this crate starts another; clippy forbids it), so the copy
 /// may allocate and run ordinary code. It leaves by execve or [`exit_now`].
 pub fn clone3(namespaces: u64, cgroup: Option<BorrowedFd<'_>>) -> Result<Side, SysError> {
+    const CLONE_CLEAR_SIGHAND: u64 = 0x1_0000_0000;
     const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+    ignored();
     let mut pidfd: RawFd = -1;
-    let mut args = CloneArgs::of(namespaces, &raw mut pidfd);
+    let mut args = CloneArgs::of(namespaces | CLONE_CLEAR_SIGHAND, &raw mut pidfd);
     if let Some(fd) = cgroup {
         args.flags |= CLONE_INTO_CGROUP;
         args.cgroup = fd.as_raw_fd().unsigned_abs().into();
@@ -128,12 +133,18 @@ pub fn how_it_ended(pidfd: BorrowedFd<'_>) -> Result<Option<WaitStatus>, SysErro
     Ok((status != WaitStatus::StillAlive).then_some(status))
 }
 
+/// waitid(2): an error (ECHILD) unless it is a child of this process that has not been reaped.
+pub fn is_child(pidfd: BorrowedFd<'_>) -> Result<(), SysError> {
+    let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+    retry_eintr(|| nix::sys::wait::waitid(Id::PIDFd(pidfd), flags)).map(drop).call(|| "waitid(P_PIDFD)")
+}
+
 /// pidfd_getfd(2): a copy of another process's descriptor. It asks for the rights of ptrace(2).
 pub fn pidfd_getfd(pidfd: BorrowedFd<'_>, number: u32) -> Result<OwnedFd, SysError> {
     // SAFETY: three integers; the descriptor that it answers is new, and nobody else's.
     let rc = unsafe { libc::syscall(libc::SYS_pidfd_getfd, pidfd.as_raw_fd(), number, 0) };
     let fd = check(rc).call(|| format!("pidfd_getfd({number})"))?;
-    Ok(super::fs::own(c_int::try_from(fd).unwrap_or(-1)))
+    Ok(fs::own(c_int::try_from(fd).unwrap_or(-1)))
 }
 
 /// close_range(2) with CLOSE_RANGE_CLOEXEC: every descriptor from `first` up closes at execve.
@@ -160,18 +171,63 @@ pub fn close_all_but(first: u32, kept: &[BorrowedFd<'_>]) -> Result<(), SysError
     Ok(())
 }
 
-/// Gives every signal its default action and unblocks all. An ignored signal would stay ignored
-/// through execve, and the Rust runtime itself ignores SIGPIPE.
+/// Gives every signal that is ignored its default action and unblocks all. An ignored signal would stay ignored through
+/// execve, and the Rust runtime itself ignores SIGPIPE. What has a handler has none after [`clone3`], or execve.
 pub fn reset_signals() -> Result<(), SysError> {
     // The kernel's struct sigaction, all zero: SIG_DFL, no flags, no mask. glibc would keep two signals back.
     let default = [0u64; 4];
     let (none, mask_size) = (std::ptr::null_mut::<u64>(), size_of::<u64>());
-    for signal in 1..=64 {
+    let ignored = ignored();
+    for signal in (1..=64).filter(|signal| ignored & 1 << (signal - 1) != 0) {
         // SIGKILL and SIGSTOP answer EINVAL: there is nothing to reset.
         // SAFETY: `default` is a sigaction as the kernel reads it, and outlives the call.
         unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), none, mask_size) };
     }
     SigSet::empty().thread_set_mask().call(|| "sigprocmask(SETMASK, none)")
+}
+
+/// The signals that may be ignored, as bits: those that this process's caller has had ignored, and what it ignores
+/// itself. All of them where that can't be read. One file instead of 64 calls; read once, and first by a process that
+/// sees the host's /proc, for [`clone3`] asks, too.
+fn ignored() -> u64 {
+    const OWN: u64 = 1 << (libc::SIGPIPE - 1) | 1 << (libc::SIGXFSZ - 1);
+    static CALLERS: OnceLock<u64> = OnceLock::new();
+    let read = || {
+        let file = fs::open("/proc/self/status", OFlag::O_RDONLY).ok()?;
+        ignored_in(&String::from_utf8_lossy(&fs::read_all(file, 1 << 16).ok()?))
+    };
+    *CALLERS.get_or_init(|| read().unwrap_or(u64::MAX)) | OWN
+}
+
+/// proc_pid_status(5).
+fn ignored_in(status: &str) -> Option<u64> {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:\t"))?;
+    u64::from_str_radix(mask, 16).ok()
+}
+
+/// Overwrites this process's environment, and has none from now on. It lies on the stack, whoever may look into the
+/// process finds it there, and not even leaving the program's file takes it away.
+pub fn forget_environment() {
+    unsafe extern "C" {
+        static mut environ: *mut *mut c_char;
+    }
+    // SAFETY: this process has one thread, so that nobody changes the pointer meanwhile.
+    let mut at = unsafe { environ };
+    while !at.is_null() {
+        // SAFETY: environ(7): an array of pointers that ends with a null pointer, which ends this loop.
+        let variable = unsafe { *at };
+        if variable.is_null() {
+            break;
+        }
+        // SAFETY: each of them leads to a string that ends with a NUL byte.
+        let length = unsafe { libc::strlen(variable) };
+        // SAFETY: so many bytes of it are this process's own to write, and nobody has a reference to them: std copies
+        // what it is asked for. The compiler must not see that nobody reads them.
+        unsafe { libc::explicit_bzero(variable.cast(), length) };
+        at = at.wrapping_add(1);
+    }
+    // SAFETY: as above. Null is an empty environment for getenv(3) and for std.
+    unsafe { environ = std::ptr::null_mut() };
 }
 
 /// What execve(2) gets, exactly: a map of variables would neither keep their order nor what has no `=`.
@@ -354,4 +410,17 @@ pub fn namespace_type(fd: BorrowedFd<'_>) -> Result<u64, SysError> {
     // SAFETY: NS_GET_NSTYPE takes no argument.
     let rc = unsafe { libc::ioctl(fd.as_raw_fd(), NS_GET_NSTYPE) };
     Errno::result(rc).map(|bit| u64::from(bit.unsigned_abs())).call(|| "ioctl(NS_GET_NSTYPE)")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ignored_in;
+
+    #[test]
+    fn the_signals_that_are_ignored_are_a_line_of_status() {
+        let status =
+            "Name:\tx\nSigBlk:\t0000000000000001\nSigIgn:\t8000000000001000\nSigCgt:\t0000000000000440\n";
+        assert_eq!(ignored_in(status), Some(1 << 63 | 1 << 12));
+        assert_eq!(["", "SigIgn:\tx\n"].map(ignored_in), [None, None]);
+    }
 }

@@ -38,13 +38,16 @@ pub fn start(runtime: &Runtime, id: &ContainerId, manager: Option<&Manager>) -> 
     if frozen {
         not_frozen().doing(|| format!("cannot start container {id}"))?;
     }
-    let goes_on =
-        || not_frozen().doing(|| format!("container {id}: started, and will run when it is thawed"));
+    let mut can_speak = || {
+        not_frozen().doing(|| format!("container {id}: started, and will run when it is thawed"))?;
+        let executed = current.alive.as_ref().map(Alive::has_executed).transpose()?.flatten();
+        Ok(executed == Some(false))
+    };
     let inbox = match manager {
         Some(manager) if record.notify => Some(Inbox::open(&entry, manager)?),
         _ => None,
     };
-    let outcome = open_gate(&entry, &goes_on)
+    let outcome = open_gate(&entry, &mut can_speak)
         .map_err(|error| if_gone(id, error))
         .and_then(|()| became_the_program(current.alive.as_ref()))
         .and_then(|()| later_hooks::poststart(&entry, &record, current.pid()));
@@ -90,7 +93,7 @@ fn if_gone(id: &ContainerId, error: anyhow::Error) -> anyhow::Error {
 
 /// Says the word to init and waits until it has become the program, or says why it could not. The gate
 /// goes first: whatever happens after that, the container is no longer `created`.
-fn open_gate(entry: &Entry, goes_on: &dyn Fn() -> Result<()>) -> Result<()> {
+fn open_gate(entry: &Entry, can_speak: &mut dyn FnMut() -> Result<bool>) -> Result<()> {
     let socket = socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None)
         .call(|| "socket(AF_UNIX, SOCK_SEQPACKET)")?;
     let address = net::socket_at(entry.dir(), GATE)?;
@@ -99,7 +102,7 @@ fn open_gate(entry: &Entry, goes_on: &dyn Fn() -> Result<()>) -> Result<()> {
     let link = Link::over(socket);
     link.send(&Go, None)?;
     link.end_silence()?;
-    match link.receive_unless(goes_on)?.map(|(message, _)| message) {
+    match link.receive_unless(can_speak)?.map(|(message, _)| message) {
         Some(Message::Failed(report)) => Err(report.into()),
         Some(other) => Err(failure(Kind::System, format!("init said {other:?} at its gate"))),
         None => Ok(()),

@@ -5,18 +5,8 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::support::bundle::{Bundle, add_user_namespace, set_namespace};
+use crate::support::bundle::{Bundle, NAMESPACES as TYPES, add_user_namespace, set_namespace};
 use crate::support::{Case, Done, case, eventually, host_command, need, read};
-
-/// The configuration's name of each type and the name of its link in /proc/PID/ns.
-const TYPES: [(&str, &str); 6] = [
-    ("pid", "pid"),
-    ("mount", "mnt"),
-    ("ipc", "ipc"),
-    ("uts", "uts"),
-    ("network", "net"),
-    ("cgroup", "cgroup"),
-];
 
 /// Prints the namespaces of the program.
 const SHOW: &str =

@@ -85,7 +85,7 @@ impl LastCalls {
         match &waiting.pause {
             Pause::None => {}
             Pause::Gate(gate) => steps.wait(number_of(gate), &encode("waiting for start"))?,
-            Pause::Birth => steps.clone_sibling(&encode("clone3(CLONE_PARENT)"))?,
+            Pause::Birth => steps.clone_sibling(&encode("clone(CLONE_PARENT)"))?,
         }
         for call in after {
             steps.add(call.number, call.args, &encode(&call.what))?;

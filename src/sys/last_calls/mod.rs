@@ -34,6 +34,8 @@ pub struct LastCalls {
     calls: Vec<Call>,
     /// How many of them come before the pause.
     before_pause: usize,
+    /// The first one that the filter sees.
+    filtered_from: usize,
     memory: Vec<Box<dyn Any>>,
 }
 
@@ -60,6 +62,13 @@ impl LastCalls {
     /// Keeps what a pointer refers to.
     fn keep<T: 'static>(&mut self, value: T) {
         self.memory.push(Box::new(value));
+    }
+
+    /// The calls that its filter sees if a birth is the pause, that of the birth included: numbers and arguments.
+    pub fn filtered(&self, link: BorrowedFd<'_>) -> Vec<(u32, [u64; 6])> {
+        let own = self.calls.iter().skip(self.filtered_from).map(|call| (call.number, call.args));
+        let all = own.chain(steps::calls_of_birth(number_of(&link)));
+        all.filter_map(|(number, args)| Some((u32::try_from(number).ok()?, args))).collect()
     }
 
     /// What has been said so far is done before the [`Pause`], what follows after it.
@@ -132,6 +141,7 @@ impl LastCalls {
         self.keep(header);
         let what = format!("linux.seccomp: seccomp({} instructions)", program.len() / seccomp::INSTRUCTION);
         self.push(libc::SYS_seccomp, [libc::SECCOMP_SET_MODE_FILTER.into(), flags, at], what);
+        self.filtered_from = self.calls.len();
         Ok(())
     }
 

@@ -83,7 +83,12 @@ fn a_limit_of_processes_is_named() {
     let b = running(&case, |config| {
         config["linux"]["resources"] = serde_json::json!({ "pids": { "limit": 2 } });
     });
-    fs::write(b.cgroup.join("pids.max"), "1").unwrap();
-    refused(exec(&case, &[&b.id, "/bin/true"]).finish(), &["pids.max"]);
+    // No room for who joins the container, and then for none besides.
+    for (limit, call) in [("1", "clone3"), ("2", "clone")] {
+        fs::write(b.cgroup.join("pids.max"), limit).unwrap();
+        refused(exec(&case, &[&b.id, "/bin/true"]).finish(), &[call, "pids.max"]);
+    }
+    fs::write(b.cgroup.join("pids.max"), "3").unwrap();
+    exec(&case, &[&b.id, "/bin/true"]).finish().ok();
     case.delete(&b.id);
 }

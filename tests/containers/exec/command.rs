@@ -198,6 +198,26 @@ fn a_pid_file_that_can_not_be_written_leaves_no_program() {
 }
 
 #[test]
+fn a_pid_file_that_is_none_is_written_to_and_stays_what_it_is() {
+    use nix::sys::stat::{Mode, SFlag, makedev, mknod};
+    use std::os::unix::fs::FileTypeExt;
+    let case = case!();
+    let b = running(&case, |_| {});
+    let (null, full) = (case.path("null"), case.path("full"));
+    for (path, minor) in [(&null, 3), (&full, 7)] {
+        mknod(path, SFlag::S_IFCHR, Mode::S_IRUSR | Mode::S_IWUSR, makedev(1, minor)).unwrap();
+    }
+    exec(&case, &["-d", "--pid-file", null.to_str().unwrap(), &b.id, "/bin/true"]).finish().ok();
+    let done =
+        exec(&case, &["-d", "--pid-file", full.to_str().unwrap(), &b.id, "/bin/sleep", "100"]).finish();
+    refused(done, &["pid file", "No space left on device"]);
+    let is_device = |path| std::fs::metadata(path).unwrap().file_type().is_char_device();
+    assert!(is_device(&null) && is_device(&full));
+    assert_eq!(case.call(["ps", "--format", "json", &b.id]).finish().ok().stdout().split(',').count(), 1);
+    case.delete(&b.id);
+}
+
+#[test]
 fn the_program_has_three_descriptors_and_those_that_are_kept() {
     // T-D1: the caller leaks what it has.
     let case = case!();

@@ -7,6 +7,7 @@ mod command;
 mod confinement;
 mod file;
 mod namespaces;
+mod newborn;
 mod races;
 mod state;
 mod terminal;

@@ -15,6 +15,16 @@ const APPLETS: &str = "ash awk basename cat chmod chown cut date dd df dirname d
     id ifconfig kill ln ls mkdir mkfifo mknod mount mv nc nproc od ping printenv printf ps pwd readlink realpath renice rm \
     rmdir seq setsid sh sha256sum sleep sort stat stty tail test touch tr true tty uname uniq unlink usleep wc which whoami xargs";
 
+/// Types of namespaces as the configuration calls them, and their links in /proc/PID/ns: those that [`base`] has.
+pub(crate) const NAMESPACES: [(&str, &str); 6] = [
+    ("pid", "pid"),
+    ("mount", "mnt"),
+    ("ipc", "ipc"),
+    ("uts", "uts"),
+    ("network", "net"),
+    ("cgroup", "cgroup"),
+];
+
 /// A bundle, and the id of the container that is made from it.
 #[derive(Debug)]
 pub(crate) struct Bundle {

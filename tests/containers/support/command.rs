@@ -174,6 +174,11 @@ impl Done {
         super::read(&self.stdout)
     }
 
+    /// The file that has it, for what is no text.
+    pub(crate) fn stdout_path(&self) -> &Path {
+        &self.stdout
+    }
+
     pub(crate) fn stderr(&self) -> String {
         super::read(&self.stderr)
     }

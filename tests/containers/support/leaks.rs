@@ -58,9 +58,13 @@ impl Case {
             let text = |name: &str| {
                 String::from_utf8_lossy(&fs::read(proc.join(name)).unwrap_or_default()).into_owned()
             };
-            // A zombie is nobody's process any more; it waits for a parent, which may be this one.
+            // A zombie is nobody's process any more; it waits for a parent, which may be this one. So does the first
+            // process of a pid namespace for those in it: PF_EXITING, linux/sched.h.
+            let stat = text("stat");
+            let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or("").split_whitespace().collect();
+            let flags = fields.get(6).and_then(|flags| flags.parse::<u32>().ok());
             let is_zombie =
-                text("stat").rsplit(')').next().is_none_or(|rest| rest.trim_start().starts_with(['Z', 'X']));
+                fields.first().is_none_or(|state| "ZX".contains(state)) || flags.is_none_or(|f| f & 4 != 0);
             let inside =
                 |name: &str| fs::read_link(proc.join(name)).is_ok_and(|path| path.starts_with(&self.dir));
             *pid != i32::try_from(std::process::id()).unwrap()
