@@ -94,15 +94,24 @@ impl Report {
             text.strip_prefix("oom-kill:").and_then(|text| text.split_once("task_memcg="))
         {
             self.victims = rest.split(",task=").next().map(relative);
-        } else if text.contains(": Killed process ") {
+        } else if let Some(victim) = victim(text) {
             let is_there = self.victims.as_ref().is_none_or(|path| path.starts_with(cgroup));
-            if is_there && text.contains(&format!("ut of memory: Killed process {pid} (")) {
+            if is_there && victim == pid {
                 return true;
             }
             *self = Self::default();
         }
         false
     }
+}
+
+/// `Memory cgroup out of memory: Killed process 766 (name) ...`. It begins the line: what else the kernel writes may have
+/// these words in a name that somebody has chosen.
+fn victim(text: &str) -> Option<i32> {
+    const BEGINS: [&str; 3] =
+        ["Memory cgroup out of memory", "Out of memory", "Out of memory (oom_kill_allocating_task)"];
+    let (begin, rest) = text.split_once(": Killed process ")?;
+    rest.split_once(" (").filter(|_| BEGINS.contains(&begin))?.0.parse().ok()
 }
 
 /// `16384kB, limit 16384kB, failcnt 36`
@@ -182,6 +191,7 @@ mod tests {
             "",
             "3,1,1,-",
             "x,1,1,-;Out of memory: Killed process 766 (x)",
+            "3,1,1,-;overlayfs: failed to resolve '/Out of memory: Killed process 766 (x)': -2",
             "3,1,1,-;Killed process 766 (",
         ] {
             assert_eq!(found(&[other], 766), None, "{other}");

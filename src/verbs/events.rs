@@ -50,12 +50,16 @@ pub fn watch<W: FnMut(&Event) -> Result<()>>(
 ) -> Result<()> {
     let observed = observe(runtime, id)?;
     let signals = Signals::that_ask_to_end()?;
-    let kills = observed.cgroup.kills()?;
-    let mut known = count(kills.as_ref())?;
+    let mut kills = observed.cgroup.kills()?;
+    let mut known = count(kills.as_ref())?.unwrap_or(0);
     let mut next = Instant::now() + interval;
     loop {
         let ends = observed.wait((&signals, reader.fd), kills.as_ref(), next)?;
-        let now = count(kills.as_ref())?;
+        let now = count(kills.as_ref())?.unwrap_or_else(|| {
+            // The cgroup has vanished: poll(2) would say so all the time.
+            kills = None;
+            known
+        });
         let mut events = Vec::new();
         if now > known {
             events.push(Event::Oom { id: id.to_string(), kills: now });
@@ -134,8 +138,8 @@ impl Observed {
     }
 }
 
-fn count(kills: Option<&Kills>) -> Result<u64> {
-    Ok(kills.map(Kills::count).transpose()?.flatten().unwrap_or(0))
+fn count(kills: Option<&Kills>) -> Result<Option<u64>> {
+    Ok(kills.map(Kills::count).transpose()?.flatten())
 }
 
 /// Nobody reads any more.

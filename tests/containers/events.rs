@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 
 use serde_json::{Value, json};
 
-use crate::support::{Bundle, Case, Done, Running, UNIGNORED, case, eventually, need};
+use crate::support::{Bundle, Case, Done, Running, UNIGNORED, case, eventually, need, write};
 
 /// A container that uses the processor for as long as it lives.
 fn busy(case: &Case) -> Bundle {
@@ -122,6 +122,26 @@ fn it_ends_well_when_nobody_reads_any_more() {
     let (reader, watching) = into("1h");
     drop(reader);
     watching.wait().ok();
+    case.delete(&b.id);
+}
+
+#[test]
+fn it_waits_while_the_cgroup_has_vanished() {
+    let case = case!();
+    let controllers = crate::support::read(crate::support::cgroup_root().unwrap().join("cgroup.controllers"));
+    need!(controllers.contains("memory"), "controller memory is not in cgroup2 here");
+    let b = busy(&case);
+    let watching = watch(&case, &b.id, "1h");
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    write(&case.cgroup().join("cgroup.procs"), case.pid(&b.id).to_string(), 0o644);
+    std::fs::remove_dir(&b.cgroup).unwrap();
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    let stat = crate::support::read(format!("/proc/{}/stat", watching.pid()));
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    let ticks: u32 = fields[11..13].iter().map(|ticks| ticks.parse::<u32>().unwrap()).sum();
+    assert!(ticks < 20, "{ticks} of 100 in a second");
+    case.call(["kill", &b.id, "KILL"]).finish().ok();
+    watching.wait().prints("");
     case.delete(&b.id);
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Bundle, Case, case, host_command, installed, is_there, need, read};
+use crate::support::{Bundle, Case, Done, case, host_command, installed, is_there, need, read};
 
 /// `system_u:system_r:init_t:s0` is in each policy that there is.
 const LABEL: &str = "system_u:system_r:init_t:s0";
@@ -38,6 +38,11 @@ impl Drop for Profile {
     }
 }
 
+/// What a process of `exec` shows of its own label.
+fn label_of_exec(case: &Case, b: &Bundle, flags: &[&str]) -> Done {
+    case.call([&["exec"], flags, &[b.id.as_str(), "/bin/cat", "/proc/self/attr/current"]].concat()).finish()
+}
+
 fn labelled(case: &Case, property: &str, label: &str, change: impl FnOnce(&mut Value)) -> Bundle {
     let script = "cat /proc/self/attr/current; touch /etc/forbidden; touch /etc/allowed && echo made";
     case.script(script, |config| {
@@ -66,6 +71,46 @@ fn the_program_is_confined_by_its_apparmor_profile() {
             assert_eq!(done.stdout(), format!("{name} (enforce)\nmade\n"), "{done}");
             assert!(done.stderr().contains("/etc/forbidden: Permission denied"), "{done}");
         }
+    }
+}
+
+#[test]
+fn what_exec_starts_has_the_containers_profile_or_the_one_that_is_given() {
+    let case = case!();
+    need!(has_apparmor(), "no AppArmor, or no apparmor_parser");
+    let (_profile, name) = Profile::load(&case);
+    for no_new_privileges in [false, true] {
+        let b = case.script("sleep 1000", |config| {
+            config["process"]["apparmorProfile"] = json!(name);
+            config["process"]["noNewPrivileges"] = json!(no_new_privileges);
+        });
+        case.started(&b);
+        let current = |flags: &[&str]| label_of_exec(&case, &b, flags);
+        current(&[]).prints(&format!("{name} (enforce)\n"));
+        current(&["--apparmor", "unconfined"]).prints("unconfined\n");
+        let done = current(&["--apparmor", "minidocker-test-no-such-profile"]);
+        assert!(done.code() == 255 && done.stderr().contains("is the profile loaded?"), "{done}");
+        case.delete(&b.id);
+    }
+}
+
+#[test]
+fn what_exec_starts_has_the_containers_selinux_label_or_the_one_that_is_given() {
+    let case = case!();
+    need!(has_selinux(), "no SELinux, or no policy");
+    for no_new_privileges in [false, true] {
+        let b = case.script("sleep 1000", |config| {
+            config["process"]["selinuxLabel"] = json!(LABEL);
+            config["process"]["noNewPrivileges"] = json!(no_new_privileges);
+        });
+        case.started(&b);
+        let current = |flags: &[&str]| label_of_exec(&case, &b, flags);
+        let other = LABEL.replace("init_t", "kernel_t");
+        assert_eq!(current(&[]).ok().stdout(), format!("{LABEL}\0"));
+        assert_eq!(current(&["--process-label", &other]).ok().stdout(), format!("{other}\0"));
+        let done = current(&["--process-label", "nonsense"]);
+        assert!(done.code() == 255 && done.stderr().contains("selinuxLabel"), "{done}");
+        case.delete(&b.id);
     }
 }
 

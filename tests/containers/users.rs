@@ -405,6 +405,41 @@ fn a_waiting_init_of_a_user_does_not_lead_to_the_runtimes_file() {
 }
 
 #[test]
+fn a_user_executes_a_process_in_his_container() {
+    let case = case!();
+    let user = user!(case);
+    for no_new_privileges in [true, false] {
+        let b = user.bundle(PATIENT, |config| {
+            config["process"]["noNewPrivileges"] = json!(no_new_privileges);
+            config["linux"]["seccomp"] = json!({
+                "defaultAction": "SCMP_ACT_ALLOW",
+                "syscalls": [{ "names": ["mkdir", "mkdirat", "clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": 28 }],
+            });
+        });
+        let about =
+            "id -u; grep -E '^(Seccomp|NoNewPrivs):' /proc/self/status; mkdir /x 2>&1; ls /proc/self/fd";
+        let expected = format!(
+            "0\nNoNewPrivs:\t{}\nSeccomp:\t2\nmkdir: can't create directory '/x': No space left on device\n0\n1\n2\n3\n",
+            u8::from(no_new_privileges)
+        );
+        user.call(&["create", "-b", b.path(), &b.id]).finish().ok();
+        for status in ["created", "running"] {
+            assert_eq!(user.state(&b.id)["status"], status);
+            user.call(&["exec", &b.id, "/bin/sh", "-c", about]).finish().prints(&expected);
+            if status == "created" {
+                user.call(&["start", &b.id]).finish().ok();
+            }
+        }
+        let shown = user.call(&["exec", "-t", &b.id, "/bin/sh", "-c", "tty; exit 5"]).finish();
+        assert_eq!((shown.code(), shown.stdout().as_str()), (5, "/dev/pts/0\r\n"), "{shown}");
+        let done = user.call(&["exec", "-u", "7", &b.id, "/bin/true"]).finish();
+        assert!(done.code() == 255 && done.stderr().contains("user.uid: 7"), "{done}");
+        user.delete(&b.id);
+        user.has_no_container();
+    }
+}
+
+#[test]
 fn a_filter_is_loaded_with_and_without_no_new_privileges() {
     let case = case!();
     let user = user!(case);

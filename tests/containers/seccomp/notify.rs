@@ -200,6 +200,64 @@ fn an_agent_serves_every_kind_of_container() {
 }
 
 #[test]
+fn an_agent_answers_for_what_exec_starts() {
+    let case = case!();
+    let agent = Agent::listen(&socket(&case));
+    let file = case.path("pid");
+    let exec = |b: &Bundle, script: &str| {
+        let line = ["exec", "--pid-file", file.to_str().unwrap(), &b.id, "/bin/sh", "-c", script];
+        case.call(line).finish()
+    };
+    for no_new_privileges in [false, true] {
+        let b = case.script("sleep 1000", |config| {
+            leave(config, &["mkdir", "mkdirat", "getppid"], &agent.path);
+            config["linux"]["seccomp"]["listenerMetadata"] = json!("what it is for");
+            config["process"]["noNewPrivileges"] = json!(no_new_privileges);
+        });
+        case.started(&b);
+        agent.told();
+        let done = exec(&b, "mkdir /x; sh -c 'echo $PPID'");
+        assert!(done.stderr().contains("Disk quota exceeded") && done.stdout() == "4711\n", "{done}");
+        let (told, alone) = agent.told();
+        let pid: i32 = crate::support::read(&file).parse().unwrap();
+        assert!(alone);
+        assert_eq!((&told["pid"], &told["metadata"]), (&json!(pid), &json!("what it is for")));
+        // The state is the container's, with its own process.
+        assert_eq!(told["state"]["pid"], json!(case.pid(&b.id)));
+        assert_eq!((&told["state"]["id"], &told["state"]["status"]), (&json!(b.id), &json!("running")));
+        assert_eq!(exec(&b, "ls -l /proc/self/fd | grep -c seccomp").stdout(), "0\n");
+        agent.told();
+        case.delete(&b.id);
+    }
+    // Whatever call is left to it, it is there before.
+    for names in
+        [&["read", "write", "sendmsg", "close"][..], &["setsid", "execve", "umask", "prlimit64", "capset"]]
+    {
+        let b = case.script("sleep 1000", |config| leave(config, names, &agent.path));
+        case.started(&b);
+        agent.told();
+        exec(&b, "echo done").prints("done\n");
+        agent.told();
+        case.delete(&b.id);
+    }
+}
+
+#[test]
+fn an_agent_that_has_gone_is_an_error_of_exec_and_leaves_no_process() {
+    let case = case!();
+    let agent = Agent::listen(&socket(&case));
+    let b = case.script("sleep 1000", |config| leave(config, &["mkdir"], &agent.path));
+    case.started(&b);
+    agent.told();
+    crate::support::remove(&agent.path);
+    let done = case.call(["exec", &b.id, "/bin/true"]).finish();
+    assert_eq!(done.code(), 255, "{done}");
+    done.says(&["linux.seccomp.listenerPath", "No such file"]);
+    assert_eq!(crate::support::read(b.cgroup.join("cgroup.procs")).lines().count(), 1);
+    case.delete(&b.id);
+}
+
+#[test]
 fn the_listener_is_closed_in_the_container() {
     let case = case!();
     let agent = Agent::listen(&socket(&case));
