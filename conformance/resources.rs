@@ -192,7 +192,8 @@ pub(crate) const RESOURCES: &[Resource] = &[
         "blockIO.weight",
         [r#"{"blockIO":{"weight":500}}"#, r#"{"blockIO":{"weight":200}}"#],
         "io.weight",
-        ["default 500", "default 200"],
+        // It counts to 10000: 1 + (weight - 10) * 9999 / 990.
+        ["default 4950", "default 1920"],
     ),
     file(
         "blockIO.weightDevice",
