@@ -31,14 +31,14 @@ use serde_json::Value;
 
 use bundle::{Host, Scratch, Template};
 use chart::Chart;
-use measure::{Batch, Operation, Plan};
+use measure::{Batch, Deed, Operation, Plan};
 use report::{Line, Setting};
 use runtime::{Meter, Named, Runtime, Variant};
 
 /// Rounds without `--rounds`: of single commands, and of batches with `--parallel`.
 const ROUNDS: usize = 100;
 const BATCH_ROUNDS: usize = 10;
-/// Containers of a batch for each one that runs at once.
+/// Commands of a batch for each one that runs at once.
 const BATCH_FACTOR: usize = 4;
 
 /// Times OCI runtimes against each other on one bundle.
@@ -63,7 +63,8 @@ struct Options {
     /// Rounds before those that count [default: 5; with --parallel 1]
     #[arg(long, value_name = "N")]
     warmup: Option<usize>,
-    /// Instead of single commands: keep K `run` under way and count containers per second, in batches of 4 K
+    /// Instead of single commands: keep K `run` under way (with `--operations exec`, K `exec`) and count how many there
+    /// are in a second, in batches of 4 K
     #[arg(long, value_name = "K")]
     parallel: Option<usize>,
     /// Measure each runtime with limits, too (NAME.limits), and tell what they cost
@@ -130,7 +131,9 @@ fn measure_and_report(options: &Options, host: &Host, template: &Template, scrat
         None => one_by_one(&plan, &setting, options)?,
         Some(0) => bail!("--parallel 0: nothing would run"),
         Some(at_once) => {
-            at_once_report(&plan, &setting, options, Batch { at_once, containers: at_once * BATCH_FACTOR })?
+            let deed = if options.operations == [Operation::Exec] { Deed::Exec } else { Deed::Run };
+            let batch = Batch { deed, at_once, commands: at_once * BATCH_FACTOR };
+            at_once_report(&plan, &setting, options, batch)?
         }
     };
     if let Some(file) = &options.json {
@@ -161,17 +164,18 @@ fn one_by_one(plan: &Plan, setting: &Setting, options: &Options) -> Result<Vec<V
     Ok(lines.iter().map(|line| report::result(line, plan.runtimes, samples(line))).collect())
 }
 
-/// Several containers at once: measured, printed, drawn. Returns the results for the JSON document.
+/// Several commands at once: measured, printed, drawn. Returns the results for the JSON document.
 fn at_once_report(plan: &Plan, setting: &Setting, options: &Options, batch: Batch) -> Result<Vec<Value>> {
     let loads = measure::at_once(plan, batch)?;
     let (rates, times) = report::load_lines(&loads, batch, setting.baseline);
     print(&report::table(&rates, plan.runtimes, setting.baseline))?;
     print(&report::table(&times, plan.runtimes, setting.baseline))?;
     if let Some(file) = &options.svg {
-        let title = format!("Containers per second, {} at once, bundle {}", batch.at_once, setting.bundle);
+        let what = batch.deed.label();
+        let title = format!("`{what}` per second, {} at once, bundle {}", batch.at_once, setting.bundle);
         let subtitle = format!(
-            "Bars: p50 of {} interleaved batches of {} containers; whiskers: p10 and p1. Longer is better.",
-            setting.rounds, batch.containers
+            "Bars: p50 of {} interleaved batches of {}; whiskers: p10 and p1. Longer is better.",
+            setting.rounds, batch.commands
         );
         write(file, &chart([title, subtitle], &rates, setting, plan.runtimes))?;
     }

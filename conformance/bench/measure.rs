@@ -207,26 +207,48 @@ fn total(commands: [Sample; 3]) -> Sample {
     })
 }
 
-/// What was measured with several containers at once, for one runtime.
+/// What was measured with several commands at once, for one runtime.
 #[derive(Debug, Default)]
 pub(crate) struct Load {
-    /// Containers per second of every batch.
+    /// Commands per second of every batch.
     pub(crate) per_second: Vec<f64>,
-    /// Wall clock of every `run` in milliseconds.
+    /// Wall clock of every command in milliseconds.
     pub(crate) times_ms: Vec<f64>,
 }
 
-/// Containers at once, and in one batch.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Batch {
-    pub(crate) at_once: usize,
-    pub(crate) containers: usize,
+/// What is done at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Deed {
+    /// `run`
+    Run,
+    /// `exec`, each in a container of its own that stays
+    Exec,
 }
 
-/// Measures `run` with several containers at once; a round is a batch of each runtime.
+impl Deed {
+    pub(crate) fn label(self) -> &'static str {
+        match self {
+            Self::Run => "run",
+            Self::Exec => "exec",
+        }
+    }
+}
+
+/// Commands at once, and in one batch.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Batch {
+    pub(crate) deed: Deed,
+    pub(crate) at_once: usize,
+    pub(crate) commands: usize,
+}
+
+/// Measures several commands at once; a round is a batch of each runtime.
 pub(crate) fn at_once(plan: &Plan, batch: Batch) -> Result<Vec<Load>> {
     let names: Vec<String> = (0..batch.at_once).map(|slot| slot.to_string()).collect();
-    let by_name = names.iter().map(|name| plan.slots(name, &[PAYLOAD])).collect::<Result<Vec<_>>>()?;
+    let payload: &[&str] = if batch.deed == Deed::Run { &[PAYLOAD] } else { &STAYING };
+    let by_name = names.iter().map(|name| plan.slots(name, payload)).collect::<Result<Vec<_>>>()?;
+    let stay = by_name.iter().flatten().filter(|_| batch.deed == Deed::Exec);
+    let _staying = stay.map(Slot::stay).collect::<Result<Vec<Container>>>()?;
     let mut loads: Vec<Load> = plan.runtimes.iter().map(|_| Load::default()).collect();
     let mut progress = Progress::new("batch", plan.rounds);
     for round in 0..plan.warmup + plan.rounds {
@@ -235,48 +257,53 @@ pub(crate) fn at_once(plan: &Plan, batch: Batch) -> Result<Vec<Load>> {
         }
         for (runtime, load) in loads.iter_mut().enumerate() {
             let slots: Vec<&Slot> = by_name.iter().map(|slots| &slots[runtime]).collect();
-            let (took, mut times_ms) = one_batch(&slots, batch.containers)?;
+            let (took, mut times_ms) = one_batch(&slots, batch)?;
             if round >= plan.warmup {
                 load.times_ms.append(&mut times_ms);
-                load.per_second.push(count(batch.containers) / took.as_secs_f64());
+                load.per_second.push(count(batch.commands) / took.as_secs_f64());
             }
         }
     }
     Ok(loads)
 }
 
-/// Keeps every slot busy until `containers` have run. No threads: one process starts them and waits for any.
-fn one_batch(slots: &[&Slot], containers: usize) -> Result<(Duration, Vec<f64>)> {
-    let mut batch = Running { slots: HashMap::new() };
-    let mut times_ms = Vec::with_capacity(containers);
+/// Keeps every slot busy until all commands have run. No threads: one process starts them and waits for any.
+fn one_batch(slots: &[&Slot], batch: Batch) -> Result<(Duration, Vec<f64>)> {
+    let mut running = Running { deed: batch.deed, slots: HashMap::new() };
+    let mut times_ms = Vec::with_capacity(batch.commands);
     let before = Instant::now();
     let mut started = 0;
-    for slot in slots.iter().take(containers) {
-        batch.start(slot)?;
+    for slot in slots.iter().take(batch.commands) {
+        running.start(slot)?;
         started += 1;
     }
-    while times_ms.len() < containers {
-        let (slot, took) = batch.next_end()?;
+    while times_ms.len() < batch.commands {
+        let (slot, took) = running.next_end()?;
         times_ms.push(milliseconds(took));
-        if started < containers {
-            batch.start(slot)?;
+        if started < batch.commands {
+            running.start(slot)?;
             started += 1;
         }
     }
     Ok((before.elapsed(), times_ms))
 }
 
-/// The `run` commands in flight, by their process. Dropping it waits for them and deletes their containers.
+/// The commands in flight, by their process. Dropping it waits for them and deletes the containers of `run`.
 #[derive(Debug)]
 struct Running<'a> {
-    slots: HashMap<Pid, (&'a Slot<'a>, Instant, Container<'a>)>,
+    deed: Deed,
+    slots: HashMap<Pid, (&'a Slot<'a>, Instant, Option<Container<'a>>)>,
 }
 
 impl<'a> Running<'a> {
     fn start(&mut self, slot: &'a Slot<'a>) -> Result<()> {
-        let container = Container::begin(slot);
+        let container = (self.deed == Deed::Run).then(|| Container::begin(slot));
         let before = Instant::now();
-        self.slots.insert(slot.spawn_run()?, (slot, before, container));
+        let pid = match self.deed {
+            Deed::Run => slot.spawn_run()?,
+            Deed::Exec => slot.spawn_exec(PAYLOAD)?,
+        };
+        self.slots.insert(pid, (slot, before, container));
         Ok(())
     }
 
@@ -292,10 +319,10 @@ impl<'a> Running<'a> {
                 continue;
             };
             if !ended.status.success() {
-                return Err(slot.blame("run", &ended));
+                return Err(slot.blame(self.deed.label(), &ended));
             }
             let took = before.elapsed();
-            container.deleted_among_others();
+            container.into_iter().for_each(Container::deleted_among_others);
             return Ok((slot, took));
         }
     }
@@ -305,7 +332,9 @@ impl Drop for Running<'_> {
     fn drop(&mut self) {
         for (pid, (_, _, container)) in self.slots.drain() {
             match sys::wait_command(pid) {
-                Ok(ended) if ended.status.success() => container.deleted_among_others(),
+                Ok(ended) if ended.status.success() => {
+                    container.into_iter().for_each(Container::deleted_among_others);
+                }
                 // Dropped, and so deleted.
                 _ => drop(container),
             }

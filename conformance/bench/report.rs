@@ -60,7 +60,7 @@ impl Scale {
     pub(crate) fn unit(self) -> &'static str {
         match self {
             Self::Milliseconds => "milliseconds",
-            Self::PerSecond => "containers per second",
+            Self::PerSecond => "commands per second",
         }
     }
 }
@@ -114,9 +114,9 @@ pub(crate) fn lines(series: &[Series], baseline: usize) -> Vec<Line> {
     lines
 }
 
-/// The lines of the measurement at once: containers per second, and milliseconds of each.
+/// The lines of the measurement at once: commands per second, and milliseconds of each.
 pub(crate) fn load_lines(loads: &[Load], batch: Batch, baseline: usize) -> (Vec<Line>, Vec<Line>) {
-    let group = format!("run, {} at once", batch.at_once);
+    let group = format!("{}, {} at once", batch.deed.label(), batch.at_once);
     let base = &loads[baseline];
     let each = |scale, values: fn(&Load) -> &Vec<f64>| {
         let line = |(runtime, load)| Line::new(scale, &group, (runtime, values(load)), values(base));

@@ -197,6 +197,11 @@ impl<'a> Slot<'a> {
         spawn(&mut self.command(&self.run_arguments())?)
     }
 
+    /// The same of `exec`, whose container stays.
+    pub(crate) fn spawn_exec(&self, program: &str) -> Result<Pid> {
+        spawn(&mut self.command(&["exec".as_ref(), self.id.as_ref(), program.as_ref()])?)
+    }
+
     /// An error for a command of this slot that ended badly, with the end of what the runtime said.
     pub(crate) fn blame(&self, verb: &str, ended: &sys::Ended) -> anyhow::Error {
         let said = std::fs::read_to_string(&self.stderr).unwrap_or_default();
