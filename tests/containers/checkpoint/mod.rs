@@ -57,11 +57,17 @@ fn number(b: &Bundle) -> u64 {
     std::fs::read_to_string(b.rootfs("n")).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0)
 }
 
-/// Whether the number changes: one that has been restored counts from where it was when it was written, which is below
-/// what another one may have come to since.
+/// Whether the number grows from one look to the next. One that has been restored counts from where it was when it was
+/// written, which is below what another one may have left there.
 fn goes_on(b: &Bundle) -> bool {
-    let before = number(b);
-    within(Duration::from_secs(5), || number(b) != before)
+    let mut before = u64::MAX;
+    within(Duration::from_secs(5), || {
+        let now = number(b);
+        // It is none in the moment in which it is written.
+        let grows = now > before;
+        before = if now == 0 { u64::MAX } else { now };
+        grows
+    })
 }
 
 fn images(case: &Case) -> PathBuf {
