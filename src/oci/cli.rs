@@ -191,10 +191,9 @@ pub(super) enum Command {
     Features,
 }
 
+/// What a container is made from, whether new or restored, and where its first process is told of.
 #[derive(Debug, Args)]
-pub(super) struct CreateArgs {
-    /// The new container's id
-    pub(super) id: String,
+pub(super) struct NewArgs {
     /// The bundle: a directory with config.json
     #[arg(short, long, default_value = ".", value_name = "DIR")]
     pub(super) bundle: PathBuf,
@@ -204,12 +203,20 @@ pub(super) struct CreateArgs {
     /// Send the terminal to this socket
     #[arg(long, value_name = "SOCKET")]
     pub(super) console_socket: Option<PathBuf>,
-    /// Send a pidfd of the container's process to this socket
-    #[arg(long, value_name = "SOCKET")]
-    pub(super) pidfd_socket: Option<PathBuf>,
     /// Write the pid of the container's process to this file
     #[arg(long, value_name = "FILE")]
     pub(super) pid_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CreateArgs {
+    /// The new container's id
+    pub(super) id: String,
+    #[command(flatten)]
+    pub(super) from: NewArgs,
+    /// Send a pidfd of the container's process to this socket
+    #[arg(long, value_name = "SOCKET")]
+    pub(super) pidfd_socket: Option<PathBuf>,
     /// Move the root file system instead of pivoting to it, for hosts that run from an initramfs
     #[arg(long)]
     pub(super) no_pivot: bool,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+use super::cli::NewArgs;
 use crate::criu::{CgroupMode, NetworkLock, Opts, PageServer};
 use crate::error::{Doing, Result, invalid};
 use crate::sys;
@@ -192,18 +193,8 @@ pub(super) struct RestoreArgs {
     pub(super) id: String,
     #[command(flatten)]
     common: Common,
-    /// The bundle: a directory with config.json
-    #[arg(short, long, default_value = ".", value_name = "DIR")]
-    pub(super) bundle: PathBuf,
-    /// Another configuration than the bundle's
-    #[arg(short = 'f', long, value_name = "FILE")]
-    pub(super) config: Option<PathBuf>,
-    /// A socket that gets the terminal
-    #[arg(long, value_name = "SOCKET")]
-    pub(super) console_socket: Option<PathBuf>,
-    /// Where the process's pid is written
-    #[arg(long, value_name = "FILE")]
-    pub(super) pid_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) from: NewArgs,
     /// Don't wait for its end
     #[arg(short, long)]
     pub(super) detach: bool,

@@ -196,10 +196,10 @@ fn creation(cli: &Cli, args: &CreateArgs) -> Result<Creation> {
     let manager = manager()?;
     Ok(Creation {
         id: parse(&args.id)?,
-        bundle: args.bundle.clone(),
-        config: args.config.clone(),
-        console_socket: args.console_socket.clone(),
-        pid_file: args.pid_file.clone(),
+        bundle: args.from.bundle.clone(),
+        config: args.from.config.clone(),
+        console_socket: args.from.console_socket.clone(),
+        pid_file: args.from.pid_file.clone(),
         pidfd_socket: args.pidfd_socket.clone(),
         listen_fds: listen_fds(),
         preserve_fds: args.preserve_fds,
@@ -230,10 +230,10 @@ fn attendance((detach, keep): (bool, bool), no_subreaper: bool) -> Result<Attend
 fn restore(cli: &Cli, args: &RestoreArgs) -> Result<u8> {
     let creation = Creation {
         id: parse(&args.id)?,
-        bundle: args.bundle.clone(),
-        config: args.config.clone(),
-        console_socket: args.console_socket.clone(),
-        pid_file: args.pid_file.clone(),
+        bundle: args.from.bundle.clone(),
+        config: args.from.config.clone(),
+        console_socket: args.from.console_socket.clone(),
+        pid_file: args.from.pid_file.clone(),
         pidfd_socket: None,
         listen_fds: 0,
         preserve_fds: args.preserve_fds,
