@@ -62,6 +62,8 @@ pub struct Cgroup {
     record: CgroupRecord,
     /// Where the host shows it.
     at: PathBuf,
+    /// What it was given, in bytes, where this process has made it.
+    memory_max: Option<u64>,
     /// Who is in it until init is, where it can't be empty.
     placeholder: Option<Placeholder>,
 }
@@ -133,7 +135,8 @@ impl Tree {
         }
         let (number, dir) = opened?;
         let record = CgroupRecord { number: Some(number), ..record };
-        let cgroup = Cgroup { dir, at: self.shown(&record.path), record, placeholder: None };
+        let at = self.shown(&record.path);
+        let cgroup = Cgroup { dir, at, record, memory_max: plan.memory_max(), placeholder: None };
         let applied = cgroup.check_fit().and_then(|()| limits::apply(self, &cgroup, plan)).doing(what);
         if applied.is_err() {
             crate::error::best_effort("remove the cgroup again", cgroup.remove(self));
@@ -185,7 +188,8 @@ impl Tree {
                         return Ok(None);
                     }
                 }
-                Ok(Some(Cgroup { dir, record: record.clone(), at, placeholder: None }))
+                let record = record.clone();
+                Ok(Some(Cgroup { dir, record, at, memory_max: None, placeholder: None }))
             }
         }
     }
@@ -214,7 +218,7 @@ impl Cgroup {
         let dir = dir.call(|| format!("openat2({at:?})"))?;
         let path = self.record.path.join(path);
         let record = CgroupRecord { path, made: 0, number: None, unit: None, ..self.record.clone() };
-        Ok(Self { dir, record, at, placeholder: None })
+        Ok(Self { dir, record, at, memory_max: None, placeholder: None })
     }
 
     /// Its descriptor, for CLONE_INTO_CGROUP.

@@ -53,11 +53,26 @@ pub enum Victim {
 pub struct OutOfMemory {
     /// How many processes have been killed; none if one has only been refused memory.
     kills: u64,
-    /// The file of the limit that was reached, and what is in it; `None` if that is not known, or it was all of the
-    /// machine's memory.
-    limit: Option<(PathBuf, u64)>,
+    limit: Limit,
     /// The most that the cgroup has had, where the kernel keeps that.
     peak: Option<u64>,
+}
+
+/// A file memory.max, and what is or was in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Limit {
+    /// This one was reached.
+    Reached(PathBuf, u64),
+    /// Which one was reached is not known, or it was all of the machine's memory; the container has had this one.
+    Own(PathBuf, u64),
+    /// Nor is there one of its own.
+    Unknown,
+}
+
+impl From<Option<(PathBuf, u64)>> for Limit {
+    fn from(reached: Option<(PathBuf, u64)>) -> Self {
+        reached.map_or(Self::Unknown, |(file, limit)| Self::Reached(file, limit))
+    }
 }
 
 impl Cgroup {
@@ -73,12 +88,15 @@ impl Cgroup {
     /// `None` if none were. One that systemd has made goes with its last process: then the log still tells.
     pub fn out_of_memory(&self, init: Option<ProcessId>) -> Result<Option<(OutOfMemory, Victim)>> {
         let said = || init.map_or(Said::Nothing, |init| kernel_log::asked_of(init, &self.record.path));
-        match (self.keyed("memory.events")?.get("oom_kill"), &self.record.unit) {
-            (Some(0), _) | (None, None) => Ok(None),
-            (Some(kills), _) => Ok(Some((self.describe(*kills)?, self.victim(&said())?))),
-            (None, Some(_)) => {
-                Ok(OutOfMemory::by_log(said(), &self.tree_at()).map(|found| (found, Victim::Init)))
+        match self.keyed("memory.events")?.get("oom_kill") {
+            Some(0) => Ok(None),
+            Some(kills) => {
+                let found = (self.describe(*kills)?, self.victim(&said())?);
+                // It may have gone between two files.
+                let is_there = self.record.unit.is_none() || !self.keyed("memory.events")?.is_empty();
+                Ok(Some(found).filter(|_| is_there).or_else(|| self.by_log(said())))
             }
+            None => Ok(self.record.unit.as_ref().and_then(|_| self.by_log(said()))),
         }
     }
 
@@ -128,8 +146,20 @@ impl Cgroup {
         self.at.ancestors().nth(self.record.path.components().count()).unwrap_or(&self.at).to_owned()
     }
 
+    /// When often somebody is killed, the log has not all of it: then at least what this process has written is known.
+    fn by_log(&self, said: Said) -> Option<(OutOfMemory, Victim)> {
+        let found = OutOfMemory::by_log(said, &self.tree_at())?;
+        let found = match (&found.limit, self.memory_max) {
+            (Limit::Unknown, Some(limit)) => {
+                OutOfMemory { limit: Limit::Own(self.at.join("memory.max"), limit), ..found }
+            }
+            _ => found,
+        };
+        Some((found, Victim::Init))
+    }
+
     fn describe(&self, kills: u64) -> Result<OutOfMemory> {
-        Ok(OutOfMemory { kills, limit: self.limit_reached()?, peak: self.number("memory.peak")? })
+        Ok(OutOfMemory { kills, limit: self.limit_reached()?.into(), peak: self.number("memory.peak")? })
     }
 
     /// The nearest one, from this cgroup up, that has kept somebody from memory.
@@ -164,12 +194,16 @@ impl OutOfMemory {
         let Said::Killed(reached) = said else { return None };
         let peak = reached.as_ref().map(|reached| reached.usage);
         let limit = reached.map(|reached| (tree.join(reached.cgroup).join("memory.max"), reached.limit));
-        Some(Self { kills: 1, limit, peak })
+        Some(Self { kills: 1, limit: limit.into(), peak })
     }
 
     /// For `state`.
     pub fn document(&self) -> Oom {
-        Oom { kills: self.kills, limit: self.limit.as_ref().map(|(_, limit)| *limit), peak: self.peak }
+        let limit = match self.limit {
+            Limit::Reached(_, limit) => Some(limit),
+            Limit::Own(..) | Limit::Unknown => None,
+        };
+        Oom { kills: self.kills, limit, peak: self.peak }
     }
 }
 
@@ -182,8 +216,11 @@ impl fmt::Display for OutOfMemory {
             kills => write!(f, ": killed {kills} processes")?,
         }
         match &self.limit {
-            Some((file, limit)) => write!(f, ", {file:?} is {limit} ({})", Size(*limit))?,
-            None => f.write_str(", at a limit that is not known")?,
+            Limit::Reached(file, limit) => write!(f, ", {file:?} is {limit} ({})", Size(*limit))?,
+            Limit::Own(file, limit) => {
+                write!(f, ", at a limit that is not known; {file:?} was {limit} ({})", Size(*limit))?;
+            }
+            Limit::Unknown => f.write_str(", at a limit that is not known")?,
         }
         self.peak.map_or(Ok(()), |peak| write!(f, ", peak {}", Size(peak)))
     }
@@ -206,18 +243,22 @@ impl fmt::Display for Size {
 
 #[cfg(test)]
 mod tests {
-    use super::OutOfMemory;
+    use super::{Limit, OutOfMemory};
 
     #[test]
     fn the_limit_is_named_with_its_file_and_value() {
         let mut found = OutOfMemory {
             kills: 2,
-            limit: Some(("/sys/fs/cgroup/c/memory.max".into(), 64 << 20)),
+            limit: Limit::Reached("/sys/fs/cgroup/c/memory.max".into(), 64 << 20),
             peak: Some((64 << 20) - 4096),
         };
         let text = r#"out of memory: killed 2 processes, "/sys/fs/cgroup/c/memory.max" is 67108864 (64 MiB), peak 65532 KiB"#;
         assert_eq!(found.to_string(), text);
-        found = OutOfMemory { kills: 1, limit: None, peak: None };
-        assert!(found.to_string().starts_with("out of memory: killed 1 process, at a limit"), "{found}");
+        found = OutOfMemory { kills: 1, limit: Limit::Unknown, peak: None };
+        assert_eq!(found.to_string(), "out of memory: killed 1 process, at a limit that is not known");
+        assert_eq!(found.document().limit, None);
+        found.limit = Limit::Own("/sys/fs/cgroup/c/memory.max".into(), 4096);
+        let own = r#"out of memory: killed 1 process, at a limit that is not known; "/sys/fs/cgroup/c/memory.max" was 4096 (4 KiB)"#;
+        assert_eq!((found.to_string().as_str(), found.document().limit), (own, None));
     }
 }

@@ -21,11 +21,12 @@ impl Tree {
         plan: &CgroupPlan,
         proc: &Proc,
     ) -> Result<Cgroup> {
-        let placeholder = Placeholder::start()?;
+        let placeholder = Placeholder::start(proc)?;
         systemd::start(self, scope, unit, placeholder.pid)?;
         let made = self.enter_scope(unit, placeholder, proc).and_then(|cgroup| {
             let plan = CgroupPlan { path: cgroup.record.path.clone(), ..plan.clone() };
             let applied = cgroup.refuse_frozen().and_then(|()| limits::apply(self, &cgroup, &plan));
+            let cgroup = Cgroup { memory_max: plan.memory_max(), ..cgroup };
             applied.map(|()| cgroup).doing(|| format!("cgroup {:?}", self.shown(&plan.path)))
         });
         if made.is_err() {

@@ -83,6 +83,12 @@ impl CgroupPlan {
         Self { if_denied, ..self }
     }
 
+    /// In bytes; `None` if there is to be no limit.
+    pub fn memory_max(&self) -> Option<u64> {
+        let write = self.writes.iter().rfind(|write| write.file == "memory.max")?;
+        write.value.parse().ok()
+    }
+
     /// Decides whose it becomes.
     pub(super) fn owned_by(self, owner: Option<owner::Owner>) -> Self {
         Self { owner, ..self }

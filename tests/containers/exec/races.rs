@@ -163,10 +163,12 @@ fn a_container_that_is_paused_meanwhile_takes_it_or_refuses_it() {
 fn what_is_left_of_a_caller_that_is_killed_is_its_program() {
     let case = case!();
     let b = running(&case, |_| {});
-    let run = exec(&case, &[&b.id, "/bin/sleep", "100"]).spawn();
-    eventually("it runs", || pids(&case, &b) == 2);
+    let run = exec(&case, &[&b.id, "/bin/sh", "-c", "echo here; exec sleep 100"]).spawn();
+    // Until it is the program it ends with its caller.
+    eventually("it runs", || run.stdout() == "here\n");
     drop(run);
-    assert_eq!(pids(&case, &b), 2);
+    let left = case.call(["ps", &b.id]).finish().ok().stdout();
+    assert_eq!(left.lines().filter(|line| line.contains("sleep")).count(), 2, "{left}");
     case.delete(&b.id);
     nothing_is_left(&case, "by delete");
 }

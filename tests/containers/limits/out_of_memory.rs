@@ -1,6 +1,9 @@
 //! What is told when memory runs out: by `events`, by `state`, and when a container comes to nothing; and that the numbers
 //! are the kernel's. cgroup-v2.rst, "Memory Interface Files".
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::limited::{GO_ON, Limited, bundle, create, run};
@@ -11,6 +14,18 @@ use crate::support::{Case, eventually, nothing_is_left, read};
 const MIB: u64 = 1 << 20;
 /// More than 16 MiB.
 const TAKE: &str = "dd if=/dev/zero of=/mem/x bs=1M count=32";
+
+/// Ten times in five seconds the kernel reports in full whom it kills (mm/oom_kill.c, `oom_rs`), and of a scope that has
+/// gone with its last process nothing else tells. So who needs a report comes after these, and nobody who kills often
+/// runs meanwhile.
+fn killing(driver: Driver, needs_report: bool) -> MutexGuard<'static, ()> {
+    static ONE: Mutex<()> = Mutex::new(());
+    let guard = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    if needs_report && driver == Driver::Systemd {
+        std::thread::sleep(Duration::from_millis(5100));
+    }
+    guard
+}
 
 fn stats(case: &Case, id: &str) -> Value {
     let line = case.call(["events", "--stats", id]).finish().ok().stdout();
@@ -110,6 +125,7 @@ fn has_open(pid: i32, name: &str) -> bool {
 
 fn a_container_that_has_died_of_memory_says_so_with_limit_and_peak(driver: Driver) {
     let case = limits_case!(driver, "memory");
+    let _killing = killing(driver, true);
     let c = Limited::of(&case, driver, with_mem(&case, driver, &format!("exec {TAKE}"), limits(16, 16)));
     assert_eq!(case.state_of(&c.bundle.id).get("oom"), None);
     c.start();
@@ -144,6 +160,7 @@ fn the_limit_that_was_reached_is_named() {
 
 fn a_run_that_dies_of_memory_says_so_in_a_line(driver: Driver) {
     let case = limits_case!(driver, "memory");
+    let _killing = killing(driver, true);
     let b = with_mem(&case, driver, &format!("exec {TAKE} 2>/dev/null"), limits(16, 16));
     let done = run(&case, driver, &b);
     assert_eq!(done.code(), 137, "{done}");
@@ -155,6 +172,7 @@ fn a_run_that_dies_of_memory_says_so_in_a_line(driver: Driver) {
 
 fn a_limit_too_low_for_init_is_named_with_its_value(driver: Driver) {
     let case = limits_case!(driver, "memory");
+    let _killing = killing(driver, false);
     // With some of them init gets half of its way. Not so in User-mode Linux: where that has no memory for a copy of a page
     // that read(2) writes to, it writes to the page itself, and the runtime, which has it in common with init until then,
     // goes on with what init has read. A C program that does nothing but that shows the same each time; other kernels
