@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
+use super::deferred::Deferred;
 use super::duration;
 use super::exec::ExecArgs;
 use super::images::{CheckpointArgs, RestoreArgs};
@@ -99,10 +100,10 @@ pub(super) enum Command {
         args_override_self = true,
         after_help = "Example: minidocker-oci create --bundle /srv/web --pid-file /run/web.pid web"
     )]
-    Create(CreateArgs),
+    Create(Deferred<CreateArgs>),
     /// Create and start a container, wait until it ends and delete it
     #[command(args_override_self = true, after_help = "Example: minidocker-oci run --bundle /srv/web web")]
-    Run(RunArgs),
+    Run(Deferred<RunArgs>),
     /// Start the program of a container that has been created
     Start {
         /// The container's id
@@ -141,7 +142,7 @@ pub(super) enum Command {
   minidocker-oci exec --tty web sh
   minidocker-oci exec --detach --process process.json --pid-file /run/job.pid web"
     )]
-    Exec(ExecArgs),
+    Exec(Deferred<ExecArgs>),
     /// Change the limits of a container
     #[command(
         args_override_self = true,
@@ -149,7 +150,7 @@ pub(super) enum Command {
   minidocker-oci update --memory 512m --pids-limit 100 web
   echo '{\"cpu\": {\"quota\": 50000}}' | minidocker-oci update --resources - web"
     )]
-    Update(UpdateArgs),
+    Update(Deferred<UpdateArgs>),
     /// Suspend all processes of a container
     #[command(args_override_self = true)]
     Pause {
@@ -164,19 +165,19 @@ pub(super) enum Command {
     },
     /// Write a running container to files, to restore it from
     #[command(args_override_self = true)]
-    Checkpoint(CheckpointArgs),
+    Checkpoint(Deferred<CheckpointArgs>),
     /// Make a container from such files; its program goes on where it was
     #[command(args_override_self = true)]
-    Restore(RestoreArgs),
+    Restore(Deferred<RestoreArgs>),
     /// Print what a container uses, again and again, and when its processes are killed for want of memory
     #[command(args_override_self = true)]
-    Events(EventsArgs),
+    Events(Deferred<EventsArgs>),
     /// List the processes of a container
     #[command(args_override_self = true, after_help = "Example: minidocker-oci ps web -o pid,user,args")]
-    Ps(PsArgs),
+    Ps(Deferred<PsArgs>),
     /// List containers
     #[command(args_override_self = true)]
-    List(ListArgs),
+    List(Deferred<ListArgs>),
     /// Write a config.json to start from
     #[command(args_override_self = true, after_help = "Example: minidocker-oci spec --bundle /srv/web")]
     Spec {
@@ -283,7 +284,7 @@ pub(super) enum ListFormat {
 
 #[cfg(test)]
 mod tests {
-    use super::{Cli, Command, ListFormat};
+    use super::{Cli, Command, Deferred, ListFormat};
     use crate::oci::words::parsed;
     use clap::CommandFactory;
 
@@ -294,6 +295,16 @@ mod tests {
     #[test]
     fn the_definition_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_verb_says_what_it_does_and_not_what_its_arguments_are() {
+        let mut built = Cli::command();
+        built.build();
+        for verb in Cli::command().get_subcommands() {
+            let same = built.find_subcommand(verb.get_name()).unwrap();
+            assert_eq!(same.get_about(), verb.get_about());
+        }
     }
 
     #[test]
@@ -359,7 +370,7 @@ mod tests {
     #[test]
     fn what_follows_the_id_is_for_ps_whatever_it_looks_like() {
         let words = |line: &str| match parse(line).unwrap_or_else(|e| panic!("{line}: {e}")).command {
-            Command::Ps(args) => {
+            Command::Ps(Deferred(args)) => {
                 (args.format, args.words.into_iter().map(|w| w.into_string().unwrap()).collect())
             }
             other => panic!("{other:?}"),

@@ -151,12 +151,13 @@ fn sub_cgroup(text: &str) -> Result<Option<PathBuf>> {
 #[cfg(test)]
 mod tests {
     use super::super::cli::Command as Verb;
+    use super::super::deferred::Deferred;
     use super::super::words;
     use super::{Asked, Attendance, Execution, sub_cgroup};
 
     fn parsed(line: &str) -> Result<(Execution, Attendance), String> {
         let cli = words::parsed(format!("r {line}").split_whitespace().map(Into::into));
-        let Verb::Exec(args) = cli.map_err(|e| e.to_string())?.command else { panic!("{line}") };
+        let Verb::Exec(Deferred(args)) = cli.map_err(|e| e.to_string())?.command else { panic!("{line}") };
         args.execution(0).map(|asked| (asked, args.attendance())).map_err(|e| format!("{e:#}"))
     }
 

@@ -2,6 +2,7 @@
 //! expect to hear. runc's own flags and words are its base.
 
 mod cli;
+mod deferred;
 mod duration;
 mod exec;
 mod images;
@@ -36,6 +37,7 @@ use cli::{
     CgroupManager, Cli, Command, CreateArgs, EventsArgs, ListArgs, ListFormat, LogFormat, LogLevel, PsArgs,
     RootlessArg,
 };
+use deferred::Deferred;
 use images::RestoreArgs;
 
 /// The definition of the command line, for manual pages and shell completions.
@@ -79,7 +81,7 @@ fn begin(cli: &Cli) -> Result<()> {
     // Before this process opens anything itself.
     let kept = kept_open(&cli.command);
     let named = match &cli.command {
-        Command::Checkpoint(args) => args.status_fd(),
+        Command::Checkpoint(Deferred(args)) => args.status_fd(),
         _ => None,
     };
     let closed = (3..kept.saturating_add(3)).chain(named).find(|fd| !sys::fs::is_open(*fd));
@@ -102,9 +104,9 @@ fn begin(cli: &Cli) -> Result<()> {
 
 fn kept_open(command: &Command) -> u32 {
     let preserved = match command {
-        Command::Create(args) => args.preserve_fds,
-        Command::Run(args) => args.create.preserve_fds,
-        Command::Exec(args) => args.preserve_fds,
+        Command::Create(Deferred(args)) => args.preserve_fds,
+        Command::Run(Deferred(args)) => args.create.preserve_fds,
+        Command::Exec(Deferred(args)) => args.preserve_fds,
         _ => 0,
     };
     preserved.saturating_add(listen_fds())
@@ -125,8 +127,8 @@ fn manager() -> Result<Option<Manager>> {
 
 fn dispatch(cli: &Cli) -> Result<u8> {
     match &cli.command {
-        Command::Create(args) => verbs::create::create(&runtime(cli)?, &creation(cli, args)?)?,
-        Command::Run(args) => {
+        Command::Create(Deferred(args)) => verbs::create::create(&runtime(cli)?, &creation(cli, args)?)?,
+        Command::Run(Deferred(args)) => {
             let attendance = attendance((args.detach, args.keep), args.no_subreaper)?;
             return verbs::run::run(&runtime(cli)?, &creation(cli, &args.create)?, attendance);
         }
@@ -142,19 +144,21 @@ fn dispatch(cli: &Cli) -> Result<u8> {
             let force = if *force { Force::Yes } else { Force::No };
             verbs::delete::delete(&runtime(cli)?, &parse(id)?, force)?;
         }
-        Command::Exec(args) => {
+        Command::Exec(Deferred(args)) => {
             return verbs::exec::exec(&runtime(cli)?, &args.execution(listen_fds())?, args.attendance());
         }
-        Command::Update(args) => verbs::update::update(&runtime(cli)?, &parse(args.id())?, &args.asked()?)?,
+        Command::Update(Deferred(args)) => {
+            verbs::update::update(&runtime(cli)?, &parse(args.id())?, &args.asked()?)?
+        }
         Command::Pause { id } => verbs::pause::pause(&runtime(cli)?, &parse(id)?)?,
         Command::Resume { id } => verbs::pause::resume(&runtime(cli)?, &parse(id)?)?,
-        Command::Events(args) => events(&runtime(cli)?, args)?,
-        Command::Checkpoint(args) => {
+        Command::Events(Deferred(args)) => events(&runtime(cli)?, args)?,
+        Command::Checkpoint(Deferred(args)) => {
             verbs::checkpoint::checkpoint(&runtime(cli)?, &parse(args.id())?, args.asked()?)?;
         }
-        Command::Restore(args) => return restore(cli, args),
-        Command::Ps(args) => ps(&runtime(cli)?, args)?,
-        Command::List(args) => list(&runtime(cli)?, args)?,
+        Command::Restore(Deferred(args)) => return restore(cli, args),
+        Command::Ps(Deferred(args)) => ps(&runtime(cli)?, args)?,
+        Command::List(Deferred(args)) => list(&runtime(cli)?, args)?,
         Command::Spec { bundle, rootless } => {
             let kind = if *rootless { SpecKind::Rootless } else { SpecKind::Root };
             verbs::spec::spec(bundle, kind)?;

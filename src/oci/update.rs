@@ -177,13 +177,16 @@ fn bytes(text: &str) -> Result<i64> {
 #[cfg(test)]
 mod tests {
     use super::super::cli::Command;
+    use super::super::deferred::Deferred;
     use super::super::words;
     use super::{Asked, bytes};
 
     fn asked(line: &str) -> Result<Asked, String> {
         let line = format!("r update {line}");
         let cli = words::parsed(line.split_whitespace().map(Into::into));
-        let Command::Update(args) = cli.map_err(|e| e.to_string())?.command else { panic!("{line}") };
+        let Command::Update(Deferred(args)) = cli.map_err(|e| e.to_string())?.command else {
+            panic!("{line}")
+        };
         assert_eq!(args.id(), "id");
         args.asked().map_err(|e| format!("{e:#}"))
     }
