@@ -1,0 +1,2 @@
+//! regex-lite by the name of regex: see Cargo.toml.
+pub use regex_lite::*;
