@@ -3,18 +3,14 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Done, case, cgroup_root, is_there, need, read};
+use crate::support::{Done, case, is_there, need, need_controllers, read};
 
 /// Two of a kind (`cpu`, `node`) that cpusets can tell apart, or no test.
 macro_rules! need_two {
     ($kind:literal) => {
-        need!(has_cpusets(), "no cpuset controller in cgroup2");
+        need_controllers!("cpuset");
         need!(has_second($kind), "there is no second {}", $kind);
     };
-}
-
-fn has_cpusets() -> bool {
-    read(cgroup_root().unwrap().join("cgroup.controllers")).split_whitespace().any(|c| c == "cpuset")
 }
 
 fn has_second(kind: &str) -> bool {

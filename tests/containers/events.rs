@@ -4,7 +4,9 @@ use std::io::{BufRead, BufReader};
 
 use serde_json::{Value, json};
 
-use crate::support::{Bundle, Case, Done, Running, UNIGNORED, case, eventually, need, write};
+use crate::support::{
+    Bundle, Case, Done, Running, UNIGNORED, case, eventually, need, need_controllers, write,
+};
 
 /// A container that uses the processor for as long as it lives.
 fn busy(case: &Case) -> Bundle {
@@ -128,8 +130,7 @@ fn it_ends_well_when_nobody_reads_any_more() {
 #[test]
 fn it_waits_while_the_cgroup_has_vanished() {
     let case = case!();
-    let controllers = crate::support::read(crate::support::cgroup_root().unwrap().join("cgroup.controllers"));
-    need!(controllers.contains("memory"), "controller memory is not in cgroup2 here");
+    need_controllers!("memory");
     let b = busy(&case);
     let watching = watch(&case, &b.id, "1h");
     std::thread::sleep(std::time::Duration::from_millis(200));

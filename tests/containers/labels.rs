@@ -148,16 +148,17 @@ fn the_program_and_its_keyring_have_the_selinux_label() {
     let case = case!();
     need!(has_selinux(), "no SELinux, or no policy");
     for no_new_privileges in [false, true] {
-        let script = "cat /proc/self/attr/current; cat /proc/self/attr/exec /proc/self/attr/keycreate; \
-                      grep -c ' _ses' /proc/keys";
-        let done = case.sh(script, |config| {
+        let script = "cat /proc/self/attr/current /proc/self/attr/exec /proc/self/attr/keycreate; echo -; \
+                      cat /proc/keys";
+        let b = case.script(script, |config| {
             config["process"]["selinuxLabel"] = json!(LABEL);
             config["process"]["noNewPrivileges"] = json!(no_new_privileges);
         });
-        // The kernel ends it with a NUL. What follows has no label for what is made and run next.
-        let seen = done.ok().stdout();
-        assert!(seen.starts_with(&format!("{LABEL}\0")), "{seen:?}");
-        assert_eq!(seen[LABEL.len() + 1..].trim(), "1", "{seen:?}");
+        let seen = case.run(&b).ok().stdout();
+        let (labels, keys) = seen.split_once("-\n").unwrap();
+        // The kernel ends it with a NUL. There is none for what is made and run next.
+        assert_eq!(labels, format!("{LABEL}\0"), "{seen:?}");
+        assert_eq!(keys.matches(&format!("_ses.{}:", b.id)).count(), 1, "{seen:?}");
     }
 }
 

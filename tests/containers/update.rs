@@ -6,17 +6,7 @@ use std::path::Path;
 use nix::fcntl::{Flock, FlockArg};
 use serde_json::{Value, json};
 
-use crate::support::{Bundle, Case, Done, case, cgroup_root, is_there, need, read};
-
-/// Ends a test with a `SKIP` line where the tree has not these controllers.
-macro_rules! need_controllers {
-    ($($name:literal),+) => {
-        for name in [$($name),+] {
-            let all = read(cgroup_root().unwrap().join("cgroup.controllers"));
-            need!(all.split_whitespace().any(|c| c == name), "the cgroup2 tree has no controller {name}");
-        }
-    };
-}
+use crate::support::{Bundle, Case, Done, case, is_there, need_controllers, read};
 
 fn sleeping(case: &Case, resources: Value) -> Bundle {
     case.script("sleep 100", |config| config["linux"]["resources"] = resources)

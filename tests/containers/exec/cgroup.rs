@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::{exec, refused, running};
-use crate::support::{Case, case, cgroup_root, need, read};
+use crate::support::{Case, case, cgroup_root, need, need_controllers, read};
 
 /// The cgroup of a detached process, relative to the container's.
 fn cgroup_of_new(case: &Case, flags: &[&str], b: &crate::support::Bundle) -> String {
@@ -78,8 +78,7 @@ fn where_the_containers_cgroup_has_no_processes_of_its_own_it_is_with_the_contai
 #[test]
 fn a_limit_of_processes_is_named() {
     let case = case!();
-    let controllers = read(cgroup_root().unwrap().join("cgroup.controllers"));
-    need!(controllers.contains("pids"), "the cgroup2 tree has no pids controller");
+    need_controllers!("pids");
     let b = running(&case, |config| {
         config["linux"]["resources"] = serde_json::json!({ "pids": { "limit": 2 } });
     });

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::limited::{Limited, bundle, create};
 use super::{Driver, both_drivers, limits_case};
-use crate::support::{Bundle, Case, case, eventually, need, nothing_is_left, read};
+use crate::support::{Bundle, Case, case, eventually, need, no_controller, nothing_is_left, read};
 
 /// It is refused with these words, and is as if it had never been.
 #[track_caller]
@@ -29,7 +29,7 @@ fn at(case: &Case, path: &str, resources: Value) -> Bundle {
 fn any_limit() -> Option<(&'static str, Value)> {
     [("memory", json!({ "memory.high": "67108864" })), ("hugetlb", json!({ "hugetlb.2MB.max": "0" }))]
         .into_iter()
-        .find(|(controller, _)| super::no_controller(controller).is_none())
+        .find(|(controller, _)| no_controller(controller).is_none())
         .map(|(controller, limit)| (controller, json!({ "unified": limit })))
 }
 
@@ -102,7 +102,7 @@ fn a_controller_that_is_missing_is_named_with_what_helps(driver: Driver) {
 /// containerd and docker ask for the default share in every configuration.
 fn what_a_cgroup_has_anyway_needs_no_controller(driver: Driver) {
     let case = limits_case!(driver);
-    need!(super::no_controller("cpu").is_some(), "the cgroup2 tree has the controller cpu");
+    need!(no_controller("cpu").is_some(), "the cgroup2 tree has the controller cpu");
     for cpu in [json!({ "shares": 1024 }), json!({ "period": 100_000, "quota": -1, "burst": 0, "idle": 0 })] {
         let c = Limited::created(&case, driver, "exec sleep 100", json!({ "cpu": cpu }));
         c.update(&json!({ "cpu": cpu }));
@@ -143,7 +143,7 @@ fn a_controller_that_is_not_handed_down_is_named_with_where_and_what_helps() {
 #[test]
 fn a_controller_of_threads_is_not_handed_down_by_a_cgroup_with_processes() {
     let case = case!();
-    need!(super::no_controller("pids").is_none(), "no controller pids in cgroup2 here");
+    need!(no_controller("pids").is_none(), "no controller pids in cgroup2 here");
     let above = case.cgroup().join("busy");
     fs::create_dir(&above).unwrap();
     let occupant = Occupant::of(&above);

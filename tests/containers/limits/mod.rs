@@ -18,7 +18,7 @@ mod values;
 
 use std::path::Path;
 
-use crate::support::{Case, cgroup_root, read, skip};
+use crate::support::{Case, no_controller, skip};
 
 /// Who makes the cgroup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,12 +57,6 @@ impl Driver {
             _ => None,
         }
     }
-}
-
-fn no_controller(name: &str) -> Option<String> {
-    let all = read(cgroup_root().unwrap().join("cgroup.controllers"));
-    (!all.split_whitespace().any(|other| other == name))
-        .then(|| format!("no controller {name} in cgroup2 here"))
 }
 
 /// Begins a test under a driver, or ends it with a `SKIP` line.

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::user::session_dir;
 use super::{Case, is_there, unique_prefix};
 
 /// The environment variable by which a case's processes are found.
@@ -41,11 +42,14 @@ impl Case {
         leaks
     }
 
-    /// Other cases mount in their own directories meanwhile, and nowhere else.
+    /// Other cases mount in their own directories meanwhile, and where the ordinary user has what he needs while he is
+    /// logged in.
     fn new_mounts(&self) -> Vec<String> {
-        let others = std::env::temp_dir().join(unique_prefix()).display().to_string();
+        let others =
+            [std::env::temp_dir().join(unique_prefix()), session_dir()].map(|dir| dir.display().to_string());
         let own = format!("{}/", self.dir.display());
-        let is_mine = |mount: &String| mount.contains(&own) || !mount.contains(&others);
+        let is_mine =
+            |mount: &String| mount.contains(&own) || !others.iter().any(|dir| mount.contains(dir.as_str()));
         mounts().into_iter().filter(|m| !self.mounts_before.contains(m) && is_mine(m)).collect()
     }
 

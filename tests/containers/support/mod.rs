@@ -51,6 +51,18 @@ macro_rules! need {
 }
 pub(crate) use need;
 
+/// Ends a test with a `SKIP` line where the tree has not these controllers.
+macro_rules! need_controllers {
+    ($($name:literal),+) => {
+        for name in [$($name),+] {
+            if let Some(reason) = $crate::support::no_controller(name) {
+                return $crate::support::skip(&reason);
+            }
+        }
+    };
+}
+pub(crate) use need_controllers;
+
 /// Before a command that is to get signals: who has started these tests may ignore them (nohup, a shell that runs them in
 /// the background).
 pub(crate) const UNIGNORED: [&str; 2] = ["env", "--default-signal=TERM,INT,HUP"];
@@ -250,6 +262,13 @@ pub(crate) fn cgroup_root() -> Option<&'static Path> {
         ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"].iter().find(|p| is_tree(p)).map(PathBuf::from)
     };
     ROOT.get_or_init(find).as_deref()
+}
+
+/// Why there are no limits of a controller, if there are none.
+pub(crate) fn no_controller(name: &str) -> Option<String> {
+    let all = read(cgroup_root().unwrap().join("cgroup.controllers"));
+    (!all.split_whitespace().any(|other| other == name))
+        .then(|| format!("no controller {name} in cgroup2 here"))
 }
 
 /// Whether a program is installed.

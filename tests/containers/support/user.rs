@@ -1,4 +1,4 @@
-//! An ordinary user, made up for one test: an id that nobody has, without a line in /etc/passwd but in the guest with
+//! An ordinary user, made up for one test: an id that nobody has, without a line in /etc/passwd but in guests with
 //! systemd.
 
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -17,6 +17,11 @@ pub(crate) const SUBIDS: (u32, u32) = (2_000_000, 65_536);
 
 /// systemd's unit of that user's systemd.
 const SESSION: &str = "user@54321.service";
+
+/// `XDG_RUNTIME_DIR` of who is logged in: a mount, as long as he is.
+pub(super) fn session_dir() -> PathBuf {
+    format!("/run/user/{UID}").into()
+}
 
 /// See [`User::logged_in`].
 #[derive(Debug)]
@@ -192,7 +197,7 @@ impl<'c> User<'c> {
             return None;
         }
         host_command("systemctl", &["start".as_ref(), SESSION.as_ref()]);
-        self.runtime_dir = format!("/run/user/{UID}").into();
+        self.runtime_dir = session_dir();
         Some(Session)
     }
 
