@@ -1,9 +1,7 @@
 //! Runs in: host. The clone into a cgroup, and the way into it of who can't be born there.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
 
-use nix::sys::signal::Signal;
-use nix::sys::wait::WaitStatus;
 use nix::unistd::Pid;
 
 use crate::container::cgroup::{Cgroup, systemd};
@@ -56,15 +54,14 @@ pub(super) fn clone_into(flags: u64, cgroup: Option<&Cgroup>) -> Result<Beginnin
     let Some(cgroup) = cgroup else { return clone3(flags, None).map(Beginning::There) };
     match (clone3(flags, Some(cgroup.dir())), &cgroup.record().unit) {
         (Err(error), Some(unit)) if error.errno == Errno::EACCES => Ok(Beginning::Here(Mover::Systemd(unit))),
-        (Ok(Side::Host(_, pidfd)), _) if process::is_ending(pidfd.as_fd()) && was_killed(pidfd.as_fd())? => {
+        // One that has run is dead for another reason: for want of memory, or by somebody's hand. And what it has said or
+        // cloned by then would stay; so it is not made again.
+        (Ok(Side::Host(_, pidfd)), _)
+            if process::is_ending(pidfd.as_fd()) && process::was_born_dead(pidfd.as_fd())? =>
+        {
             process::reap(pidfd.as_fd())?;
             Ok(Beginning::Here(Mover::Host(cgroup)))
         }
         (cloned, _) => cloned.map(Beginning::There),
     }
-}
-
-/// It is about to be known: SIGKILL takes no time, however the cgroup is.
-fn was_killed(pidfd: BorrowedFd<'_>) -> Result<bool, SysError> {
-    Ok(matches!(process::end_of(pidfd)?, WaitStatus::Signaled(_, Signal::SIGKILL, _)))
 }

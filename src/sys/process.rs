@@ -113,10 +113,21 @@ pub fn is_ending(pidfd: BorrowedFd<'_>) -> bool {
     matches!(rc, Ok(_) | Err(Errno::ESRCH | Errno::EAGAIN))
 }
 
-/// waitid(2), P_PIDFD: how a child has ended, blocking until it has; who reaps it is told the same.
-pub fn end_of(pidfd: BorrowedFd<'_>) -> Result<WaitStatus, SysError> {
-    retry_eintr(|| nix::sys::wait::waitid(Id::PIDFd(pidfd), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT))
-        .call(|| "waitid(P_PIDFD, WEXITED, WNOWAIT)")
+/// waitid(2), P_PIDFD, blocking until this child has ended: whether SIGKILL was there before it could do anything. After
+/// fork(2) its first write to memory is a page fault, and getrusage(2) counts these. It is still to be reaped.
+pub fn was_born_dead(pidfd: BorrowedFd<'_>) -> Result<bool, SysError> {
+    // SAFETY: both are plain integers (and a union of these), for which all zero is valid.
+    let (mut how, mut used): (libc::siginfo_t, libc::rusage) = unsafe { std::mem::zeroed() };
+    let flags = libc::WEXITED | libc::WNOWAIT;
+    let wait = || {
+        let (how, used) = (&raw mut how, &raw mut used);
+        // SAFETY: the kernel writes one siginfo and one rusage, for which there is room.
+        check(unsafe { libc::syscall(libc::SYS_waitid, libc::P_PIDFD, pidfd.as_raw_fd(), how, flags, used) })
+    };
+    retry_eintr(wait).call(|| "waitid(P_PIDFD, WEXITED | WNOWAIT)")?;
+    // SAFETY: waitid(2) has filled it in for the end of a child, which has a status.
+    let status = unsafe { how.si_status() };
+    Ok(how.si_code == libc::CLD_KILLED && status == libc::SIGKILL && used.ru_minflt + used.ru_majflt == 0)
 }
 
 /// waitid(2), P_PIDFD: reaps a child that has ended, blocking until it does.
@@ -414,7 +425,23 @@ pub fn namespace_type(fd: BorrowedFd<'_>) -> Result<u64, SysError> {
 
 #[cfg(test)]
 mod tests {
-    use super::ignored_in;
+    use std::os::fd::AsFd;
+
+    use super::{Side, clone3, ignored_in, pidfd_signal, reap, was_born_dead};
+
+    #[test]
+    fn who_is_killed_on_its_way_was_not_born_dead() {
+        let Side::Host(_, pidfd) = clone3(0, None).unwrap() else {
+            loop {
+                nix::unistd::pause();
+            }
+        };
+        // Not before it has come so far.
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        pidfd_signal(pidfd.as_fd(), libc::SIGKILL).unwrap();
+        assert!(!was_born_dead(pidfd.as_fd()).unwrap());
+        reap(pidfd.as_fd()).unwrap();
+    }
 
     #[test]
     fn the_signals_that_are_ignored_are_a_line_of_status() {
