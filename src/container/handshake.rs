@@ -31,6 +31,25 @@
 //!  |------------------------------->|
 //! ```
 //!
+//! Into a pid namespace that is joined init is born last. Who speaks until then is the helper that makes the container, and
+//! in the place of `SetScheduling` and `Ready` is `Born`:
+//!
+//! ```text
+//! helper                           host
+//!  |  MapIds ... OfferTerminal      |
+//!  |------------------------------->|   as above
+//!  |  Born + pidfd, and ends        |
+//!  |------------------------------->|   scheduler and I/O priority; the record is complete
+//!
+//! init                             host
+//!  |                          Done  |
+//!  |<-------------------------------|
+//!  |  OfferListener                 |
+//!  |------------------------------->|   taken as soon as it is there, sent to the agent
+//!  |  closes the link: waits at its gate (create), or becomes the program (run)
+//!  |------------------------------->|
+//! ```
+//!
 //! A process that `exec` starts goes by the same words. A helper joins the container's namespaces, and clones the
 //! process into its pid namespace when nothing of the host is left in its memory; both have the same end of the link.
 //!
@@ -54,7 +73,7 @@
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 
-use nix::sys::socket::{setsockopt, sockopt};
+use nix::sys::socket::{Shutdown, setsockopt, shutdown, sockopt};
 use nix::sys::time::TimeVal;
 use serde::{Deserialize, Serialize};
 
@@ -166,6 +185,16 @@ impl Link {
     /// The link over a connection that is there already.
     pub fn over(socket: OwnedFd) -> Self {
         Self(socket)
+    }
+
+    /// Ends it, whoever has a copy of its descriptor: unix(7), shutdown(2).
+    pub fn end(self) -> Result<()> {
+        let ended = shutdown(std::os::fd::AsRawFd::as_raw_fd(&self.0), Shutdown::Both);
+        match ended {
+            // The other side has done so.
+            Ok(()) | Err(Errno::ENOTCONN) => Ok(()),
+            failed => failed.call(|| "shutdown(link)").map_err(Into::into),
+        }
     }
 
     /// Its descriptor, for good.

@@ -13,7 +13,7 @@ use crate::plan::capabilities::CapabilitySets;
 use crate::plan::process::ProcessPlan;
 use crate::plan::seccomp;
 use crate::spec::oci::ContainerState;
-use crate::sys::last_calls::{LastCalls, Pause, Waiting};
+use crate::sys::last_calls::{BIRTH, LastCalls, Pause, Waiting};
 use crate::sys::process::{BrokenPipe, SIBLING, Side};
 use crate::sys::{self, Call, retry_eintr};
 
@@ -23,14 +23,15 @@ pub(super) fn when_started(
     sets: CapabilitySets,
     program: Program,
 ) -> Result<Infallible> {
-    if given.candidate.departure != Departure::Late {
-        return from_here(given, sets, program);
-    }
-    let pause = match std::mem::replace(&mut given.gate, Gate::Open) {
-        Gate::Socket(gate) => Pause::Gate(gate),
-        Gate::Open => Pause::None,
+    let gate = match std::mem::replace(&mut given.gate, Gate::Open) {
+        Gate::Socket(gate) => Some(gate),
+        Gate::Open => None,
     };
-    detached(&mut given.candidate, pause, sets, program)
+    let pause = Pause { birth: given.plan.namespaces.has_strangers(), gate };
+    match given.candidate.departure {
+        Departure::Late => detached(&mut given.candidate, pause, sets, program),
+        Departure::Early | Departure::Sealed => from_here(given, &pause, sets, program),
+    }
 }
 
 /// When a sibling of this process has been cloned, that becomes the program. Errors go to the host.
@@ -39,26 +40,29 @@ pub(super) fn as_sibling(
     sets: CapabilitySets,
     mut program: Program,
 ) -> Result<Infallible> {
+    let pause = Pause { birth: true, gate: None };
     if candidate.departure == Departure::Late {
-        return detached(candidate, Pause::Birth, sets, program);
+        return detached(candidate, pause, sets, program);
     }
     // It will be seen in there: what this process has had from the host it needs no more.
     crate::log::leave_file();
     sys::process::close_all_but(3 + candidate.preserved, &[candidate.link()?.fd()])?;
+    be_born(candidate, &mut program)?;
+    let hints = program.hints();
+    finish(last_calls(candidate, &pause, sets, program)?, &hints)
+}
+
+/// Clones a sibling, by ordinary code: that returns from here, this process tells of it and ends.
+fn be_born(candidate: &Candidate<'_>, program: &mut Program) -> Result<()> {
     let cloned = sys::process::clone3(SIBLING, None);
-    match cloned.map_err(|error| Report::of(error, &program.hints()))? {
+    match cloned.map_err(|error| Report::of(error, &program.hints_of_birth()))? {
         Side::Host(pid, pidfd) => {
             candidate.link()?.send(&Message::Born(pid.as_raw()), Some(pidfd.as_fd()))?;
             sys::process::exit_now(0)
         }
-        Side::Init => {
-            program.tell_listening(candidate.listening);
-            let hints = program.hints();
-            let mut calls = last_calls(candidate, &Pause::Birth, sets, program)?;
-            calls.begin()?;
-            finish(calls, &hints)
-        }
+        Side::Init => program.tell_listening(candidate.listening),
     }
+    Ok(())
 }
 
 /// From the loop, which leaves the host's file.
@@ -68,12 +72,13 @@ fn detached(
     sets: CapabilitySets,
     program: Program,
 ) -> Result<Infallible> {
-    let hints = program.hints();
+    let (hints, of_birth) = (program.hints(), program.hints_of_birth());
     let calls = last_calls(candidate, &pause, sets, program)?;
     sys::process::on_broken_pipe(BrokenPipe::Kills);
     let link = candidate.link.take().ok_or_else(|| failure(Kind::System, "nobody is listening"))?;
     let waiting = Waiting { link: link.into_fd(), pause, first: 3 + candidate.preserved };
     let encode = |what: &str| {
+        let hints = if what == BIRTH { &of_birth } else { &hints };
         // A report is a few strings; there is nothing in it that JSON could not say.
         serde_json::to_vec(&Report::ahead(what, hints.clone())).unwrap_or_default()
     };
@@ -83,22 +88,29 @@ fn detached(
 }
 
 /// With hooks to run in between, or on a machine without the loop: this process has left its file already.
-fn from_here(given: &mut Inherited<'_>, sets: CapabilitySets, program: Program) -> Result<Infallible> {
+fn from_here(
+    given: &mut Inherited<'_>,
+    pause: &Pause,
+    sets: CapabilitySets,
+    mut program: Program,
+) -> Result<Infallible> {
     // What it has had from the host it needs no more. It may wait for long, and be seen; and the program's path, which
     // may begin with /proc/self/fd, is not to lead through any of it.
     crate::log::leave_file();
-    let gate = match &given.gate {
-        Gate::Socket(gate) => Some(gate.as_fd()),
-        Gate::Open => None,
-    };
+    let gate = pause.gate.as_ref().map(AsFd::as_fd);
     let kept = gate.into_iter().chain([given.link()?.fd()]).chain(given.hook_output.fds());
     sys::process::close_all_but(3 + given.candidate.preserved, &kept.collect::<Vec<_>>())?;
+    if pause.birth {
+        be_born(&given.candidate, &mut program)?;
+    }
     let hints = program.hints();
-    let mut calls = last_calls(&given.candidate, &Pause::None, sets, program)?;
+    let mut calls = last_calls(&given.candidate, pause, sets, program)?;
     calls.begin()?;
-    if let Gate::Socket(gate) = &given.gate {
+    if let Some(gate) = &pause.gate {
         // Its end tells the host that the container is created.
-        given.candidate.link = None;
+        if let Some(link) = given.candidate.link.take() {
+            link.end()?;
+        }
         given.candidate.link = Some(wait_at(gate)?);
     }
     run_hooks(given, "startContainer", ContainerState::Created)?;
@@ -127,8 +139,10 @@ fn wait_at(gate: &OwnedFd) -> Result<Link> {
 enum Confined {
     /// Last: the filter need not allow anything but what is after it.
     AtTheEnd,
-    /// Before the pause.
-    Before,
+    /// Before the wait at the gate.
+    BeforeGate,
+    /// Before the birth of a sibling.
+    BeforeBirth,
 }
 
 /// All that is left to do, in its order.
@@ -140,20 +154,25 @@ fn last_calls(
 ) -> Result<LastCalls> {
     // config.md: `create` needs no process, `start` does.
     let Some(process) = candidate.process else {
-        return Ok(LastCalls::default());
-    };
-    let mut calls = match (candidate.filter, pause) {
-        // That the agent can't be reached is an error of `create`; so the calls of the wait are filtered, too.
-        (Some(filter), Pause::None | Pause::Gate(_)) if filter.is_listened_to => {
-            but_execve(candidate, process, (pause, Confined::Before), sets)?
+        let mut calls = LastCalls::default();
+        if pause.birth {
+            begin_sibling(candidate, false, &mut calls)?;
+            calls.then_gate();
         }
-        (Some(filter), Pause::Birth) if candidate.departure == Departure::Late && !filter.is_listened_to => {
+        return Ok(calls);
+    };
+    let mut calls = match candidate.filter {
+        // That the agent can't be reached is an error of `create`; so the calls of the wait are filtered, too.
+        Some(filter) if filter.is_listened_to && (pause.gate.is_some() || !pause.birth) => {
+            but_execve(candidate, process, (pause, Confined::BeforeGate), sets)?
+        }
+        Some(filter) if pause.birth && candidate.departure == Departure::Late && !filter.is_listened_to => {
             // A sibling is seen in the container: who may trace it there (CAP_SYS_PTRACE) would have a process without
             // the filter, and with the privilege to load one.
-            let calls = but_execve(candidate, process, (pause, Confined::Before), sets)?;
+            let calls = but_execve(candidate, process, (pause, Confined::BeforeBirth), sets)?;
             let link = candidate.link()?.fd();
             let lets = |(number, args): &(u32, [u64; 6])| seccomp::lets(filter.program, *number, args);
-            match calls.filtered(link).iter().all(lets) {
+            match calls.filtered(link, pause).iter().all(lets) {
                 true => calls,
                 false => but_execve(candidate, process, (pause, Confined::AtTheEnd), sets)?,
             }
@@ -186,13 +205,17 @@ fn but_execve(
         // Nothing that was kept to leave the program's file is held while it waits.
         calls.set_capabilities(sets.effective, sets.permitted, sets.inheritable);
     }
-    if confined == Confined::Before {
+    if confined == Confined::BeforeBirth {
         confine(&mut calls)?;
     }
-    calls.then_pause();
-    if matches!(pause, Pause::Birth) {
-        begin_sibling(candidate, process, &mut calls)?;
+    calls.then_birth();
+    if pause.birth {
+        begin_sibling(candidate, process.terminal.is_some(), &mut calls)?;
     }
+    if confined == Confined::BeforeGate {
+        confine(&mut calls)?;
+    }
+    calls.then_gate();
     // The hard limits are high enough since `create`; lowering them needs no privilege, and what comes
     // before this can't run into them.
     for limit in &process.rlimits {
@@ -206,9 +229,9 @@ fn but_execve(
 
 /// Session and terminal are its own, and it lives only if the host knows of it: whatever has become of that, the end of
 /// the link says so.
-fn begin_sibling(candidate: &Candidate<'_>, process: &ProcessPlan, calls: &mut LastCalls) -> Result<()> {
+fn begin_sibling(candidate: &Candidate<'_>, has_terminal: bool, calls: &mut LastCalls) -> Result<()> {
     calls.begin_session();
-    if process.terminal.is_some() {
+    if has_terminal {
         calls.control_terminal();
     }
     calls.await_answer(candidate.link()?.fd(), "the host side has ended");

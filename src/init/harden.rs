@@ -55,7 +55,7 @@ fn mask(assembled: &Assembled, path: &InRootfs, files: &mut Cover, dirs: &mut Co
 }
 
 /// One file system for all masked directories, however many they are.
-fn empty_directory() -> Result<OwnedFd> {
+pub(super) fn empty_directory() -> Result<OwnedFd> {
     let attrs = attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC;
     mount::fresh("tmpfs", attrs, |_| Ok(())).map_err(Into::into)
 }

@@ -96,7 +96,7 @@ fn enter(given: &Joining<'_>) -> Result<()> {
     // From here on it can be seen by who shares a namespace with it; execve ends this.
     nix::sys::prctl::set_dumpable(false).call(|| "prctl(PR_SET_DUMPABLE, 0)")?;
     if plan.namespaces != 0 {
-        sys::process::join_namespaces(given.init, plan.namespaces).map_err(explained)?;
+        sys::namespace::join_all(given.init, plan.namespaces).map_err(explained)?;
     }
     if !plan.authority.has_capabilities() {
         // To leave takes a privilege that it has in here only.

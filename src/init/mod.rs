@@ -18,10 +18,12 @@ mod join;
 mod mounts;
 mod namespaces;
 mod pivot;
+mod procfs;
 mod program;
 mod rootfs;
 mod session;
 mod sources;
+mod strangers;
 mod terminal;
 
 use std::convert::Infallible;
@@ -42,7 +44,7 @@ pub use attributes::set_oom_score;
 pub use candidate::{Candidate, Departure, Filter};
 pub use identity::own_if_pipe;
 pub use join::{Joining, join};
-pub use namespaces::{join_for_child, join_inside, join_user};
+pub use namespaces::{explain_new, join_as_helper};
 pub use sources::{Own, Sources, find, mount_found};
 
 /// What init has from the host: all of it prepared before the clone.
@@ -107,7 +109,7 @@ pub fn enter(mut inherited: Inherited<'_>) -> ! {
 fn create(given: &mut Inherited<'_>) -> Result<Infallible> {
     prepare(given)?;
     let plan = given.plan;
-    namespaces::enter(given).doing(|| "namespaces")?;
+    let strangers = namespaces::enter(given).doing(|| "namespaces")?;
     let labels = plan.process.as_ref().map(|process| AtExec::open(&process.labels)).transpose()?;
     let root = rootfs::assemble(given).doing(|| "rootfs")?;
     if plan.hooks.any_for_host_in_create() {
@@ -127,21 +129,36 @@ fn create(given: &mut Inherited<'_>) -> Result<Infallible> {
     }
     attributes::set_memory_policy(plan.memory_policy.as_ref())?;
     attributes::set_personality(plan.personality)?;
-    if plan.process.as_ref().is_some_and(|process| !process.scheduling.is_none()) {
-        given.link()?.ask(&Message::SetScheduling, None)?;
+    if plan.namespaces.has_strangers() {
+        // Who is born among them last has what this process has; the host does the rest of its part for that one.
+        strangers::join(plan, strangers, &mut program).doing(|| "namespaces")?;
+    } else {
+        say_ready(given)?;
     }
-    // Everything is there; who it runs as is left. The host writes its record meanwhile.
-    given.link()?.send(&Message::Ready, None)?;
     let sets = identity::assume(&given.candidate, labels.unwrap_or_default()).doing(|| "process")?;
     program.find_program()?;
-    if given.link()?.receive::<Done>()?.is_none() {
-        return Err(failure(Kind::System, "the host side has ended"));
+    if !plan.namespaces.has_strangers() {
+        be_recorded(given)?;
     }
-    // It is recorded: from here it lives on its own.
-    nix::sys::prctl::set_pdeathsig(None).call(|| "prctl(PR_SET_PDEATHSIG, 0)")?;
     // What waits has nothing of the host's open that it does not need.
     drop(root);
     exec::when_started(given, sets, program)
+}
+
+/// Everything is there; who it runs as is left. The host writes its record meanwhile.
+fn say_ready(given: &Inherited<'_>) -> Result<()> {
+    if given.plan.process.as_ref().is_some_and(|process| !process.scheduling.is_none()) {
+        given.link()?.ask(&Message::SetScheduling, None)?;
+    }
+    given.link()?.send(&Message::Ready, None)
+}
+
+/// It is: from here it lives on its own.
+fn be_recorded(given: &Inherited<'_>) -> Result<()> {
+    if given.link()?.receive::<Done>()?.is_none() {
+        return Err(failure(Kind::System, "the host side has ended"));
+    }
+    nix::sys::prctl::set_pdeathsig(None).call(|| "prctl(PR_SET_PDEATHSIG, 0)").map_err(Into::into)
 }
 
 /// What comes before the first namespace is looked at.

@@ -4,14 +4,15 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::namespaces::set_sysctls;
-use super::{Inherited, copy_up, mount_found};
+use super::{Inherited, copy_up, mount_found, procfs};
 use crate::container::handshake::{Link, Message};
-use crate::error::{Doing, Result};
+use crate::error::{Doing, Result, unsupported};
 use crate::plan::Plan;
 use crate::plan::mounts::{Fresh, MountStep, Opener, Source, overlay};
 use crate::plan::options::{Links, Parameter};
 use crate::proc::Proc;
 use crate::rootpath::{InRootfs, Make, Rootfs};
+use crate::spec::oci::LinuxNamespaceType;
 use crate::sys::fs::{self, OFlag};
 use crate::sys::mount::{self, Depth, MountAttr, Whole, attr};
 use crate::sys::{Call, SysError};
@@ -30,12 +31,17 @@ pub(super) struct Mounted {
 }
 
 /// Performs the plan's mounts in their order; for each there is what has been found of it already.
-pub(super) fn perform(given: &Inherited<'_>, root: &Rootfs, found: Vec<Option<OwnedFd>>) -> Result<Mounted> {
+pub(super) fn perform(
+    given: &Inherited<'_>,
+    root: &Rootfs,
+    (found, is_suspect): (Vec<Option<OwnedFd>>, bool),
+) -> Result<Mounted> {
     let mut mounted = Mounted { devpts: None, kernel: Vec::new(), read_only: Vec::new() };
     let host = given.link()?;
     for (number, (step, found)) in given.plan.rootfs.mounts.iter().zip(found).enumerate() {
         let callers_cgroup = step.source == Source::OwnCgroup && !given.record.cgroup.is_ours();
-        let turn = Turn { number, step, root, host, plan: given.plan, callers_cgroup };
+        let suspect = given.sources.joined(given.plan, LinuxNamespaceType::Pid).filter(|_| is_suspect);
+        let turn = Turn { number, step, root, host, plan: given.plan, callers_cgroup, suspect };
         mounted.add(&turn, found).doing(|| step.to_string())?;
     }
     Ok(mounted)
@@ -50,9 +56,19 @@ struct Turn<'a> {
     plan: &'a Plan,
     /// It shows a cgroup that is not the container's to change (CVE-2023-25809).
     callers_cgroup: bool,
+    /// The pid namespace that is joined, if a procfs has to be asked whether it is that one's.
+    suspect: Option<&'a OwnedFd>,
 }
 
 impl Turn<'_> {
+    /// A procfs from a context that somebody else may have opened.
+    fn checked(&self, made: OwnedFd) -> Result<OwnedFd> {
+        match self.suspect {
+            Some(theirs) => procfs::checked(made, theirs),
+            None => Ok(made),
+        }
+    }
+
     /// Those that are to be set through this mount, if it is the one.
     fn set_sysctls(&self, made: OwnedFd) -> Result<OwnedFd> {
         if self.plan.sysctls_by != Some(self.number) {
@@ -71,7 +87,7 @@ impl Mounted {
             self.kernel.retain(|(at, _)| at.within(&step.at).is_none());
         }
         match &step.source {
-            Source::Fresh(fresh) => self.add_fresh(turn, fresh),
+            Source::Fresh(fresh) => self.add_fresh(turn, fresh, found),
             Source::Bind { .. } | Source::OwnCgroup | Source::Notify => {
                 attach_bind(turn, &copy(turn, found)?)
             }
@@ -85,19 +101,29 @@ impl Mounted {
         }
     }
 
-    fn add_fresh(&mut self, turn: &Turn<'_>, fresh: &Fresh) -> Result<()> {
+    fn add_fresh(&mut self, turn: &Turn<'_>, fresh: &Fresh, context: Option<OwnedFd>) -> Result<()> {
         let (step, root) = (turn.step, turn.root);
         // A tmpfs is filled before it becomes read-only: its copy, devices, links, mount points.
         let later = fresh.fstype == "tmpfs" && step.attr.set & attr::RDONLY != 0;
         let attrs = if later { step.attr.set & !attr::RDONLY } else { step.attr.set };
         let parameters = fresh.parameters.iter().filter(|p| !(later && p.key == "ro"));
-        let made =
-            match mount::fresh(&fresh.fstype, attrs, |fs| configure(fs, fresh.name.as_deref(), parameters)) {
-                Err(_) if fresh.fstype == "overlay" && mount::takes_parameters_whole("overlay") => {
-                    whole(turn, fresh)?
-                }
-                made => made?,
-            };
+        let configured = |fs: BorrowedFd<'_>| configure(fs, fresh.name.as_deref(), parameters);
+        let made = match context {
+            Some(context) => mount::fresh_from(context.as_fd(), attrs, configured)
+                .map_err(Into::into)
+                .and_then(|made| turn.checked(made)),
+            // It would be the host's: that of this process.
+            None if fresh.fstype == "proc" && turn.plan.namespaces.has_strangers() => Err(unsupported(
+                "the joined pid namespace does not belong to the container's user namespace, which can't mount its procfs",
+            )),
+            None => mount::fresh(&fresh.fstype, attrs, configured).map_err(Into::into),
+        };
+        let made = match made {
+            Err(_) if fresh.fstype == "overlay" && mount::takes_parameters_whole("overlay") => {
+                whole(turn, fresh)?
+            }
+            made => made?,
+        };
         if step.ids.is_some() {
             // The maps may be of a user namespace that this process is not in.
             turn.host.ask(&Message::MapMount(turn.number), Some(made.as_fd()))?;

@@ -1,27 +1,33 @@
-//! Runs in: init, before the rootfs; and `join_for_child` in the helper.
+//! Runs in: init, before the rootfs, or in the helper that makes the container; and `join_as_helper` in every helper.
 
 use std::os::fd::{AsFd, OwnedFd};
 
 use nix::sched::{CloneFlags, setns, unshare};
 
-use super::{Inherited, session};
+use super::{Departure, Inherited, attributes, session, strangers};
 use crate::container::handshake::Message;
+use crate::container::process::TOO_MANY;
 use crate::error::{Doing, Result, errno_of, unsupported};
-use crate::plan::Plan;
 use crate::plan::namespaces::{Join, bit};
+use crate::plan::{Authority, Plan};
 use crate::proc::Proc;
 use crate::spec::oci::LinuxNamespaceType as Kind;
 use crate::sys::{self, Call, Errno, SysError};
 
-/// Joins what is to be joined, and makes the new ones what the configuration says.
-pub(super) fn enter(given: &mut Inherited<'_>) -> Result<()> {
+/// Joins what is to be joined, and makes the new ones what the configuration says. Answers what is left to be joined.
+pub(super) fn enter(given: &mut Inherited<'_>) -> Result<Option<OwnedFd>> {
     let plan = given.plan;
     let namespaces = &plan.namespaces;
+    let mut last = None;
+    if namespaces.has_strangers() {
+        last = join_as_helper(given)?;
+        make(plan, namespaces.made_by_clone() & !bit(Kind::Time))?;
+    }
     if namespaces.id_maps.is_some() {
         given.link()?.ask(&Message::MapIds, None)?;
     }
     if !namespaces.needs_helper() {
-        join_all(&namespaces.join, &given.sources.namespaces)?;
+        join_rest(&namespaces.join.iter().zip(&given.sources.namespaces).collect::<Vec<_>>())?;
     }
     if namespaces.joins(Kind::Mount) {
         // Its root is the current directory now; in a new one it is still the rootfs.
@@ -31,7 +37,10 @@ pub(super) fn enter(given: &mut Inherited<'_>) -> Result<()> {
     // As long as this process has the caller's ids: what it opens is what the caller may, and its own files in
     // /proc still belong to it.
     given.sources.open_late(plan)?;
-    offset_clocks(plan)?;
+    if let Some(theirs) = &last {
+        strangers::find_procs(given, theirs)?;
+    }
+    make_clocks(plan)?;
     if namespaces.has(Kind::User) {
         become_first(plan)?;
     }
@@ -51,31 +60,87 @@ pub(super) fn enter(given: &mut Inherited<'_>) -> Result<()> {
         // Before the first mount: /proc is still the host's, which the container can't have prepared.
         set_sysctls(plan, &Proc::open()?)?;
     }
-    session::begin(plan)
+    session::begin(plan)?;
+    Ok(last)
 }
 
-/// Joins for a process that is cloned next. Namespaces of the host need the host's privilege, those of a
-/// joined user namespace that namespace's: so first all that is possible, then the user namespace, then
-/// the rest.
-pub fn join_for_child(plan: &Plan, fds: &[OwnedFd]) -> Result<()> {
+/// What a clone would have made.
+fn make(plan: &Plan, new: u64) -> Result<()> {
+    // Several at once: a new user namespace comes first, and the others belong to it.
+    #[expect(clippy::cast_possible_truncation, reason = "CLONE_NEW* bits are ints")]
+    let new = CloneFlags::from_bits_retain(new as libc::c_int);
+    unshare(new).call(|| format!("unshare({new:?})")).map_err(|error| explain_new(error, plan).into())
+}
+
+/// clone(2), unshare(2): what the errno of a new namespace means.
+pub fn explain_new(error: SysError, plan: &Plan) -> SysError {
+    let hint = match error.errno {
+        Errno::EAGAIN => format!("; {TOO_MANY}"),
+        Errno::ENOSPC => "; a limit of /proc/sys/user is reached, such as max_user_namespaces".to_owned(),
+        Errno::EPERM if plan.namespaces.makes(Kind::User) => {
+            "; this machine does not let this user make a user namespace (sysctl kernel.unprivileged_userns_clone, \
+             kernel.apparmor_restrict_unprivileged_userns, a chroot, a seccomp filter)"
+                .to_owned()
+        }
+        _ => String::new(),
+    };
+    SysError { call: format!("{}{hint}", error.call), ..error }
+}
+
+/// Joins for a process that is cloned by this one, and leaves the host's file where it has to before that. Answers the
+/// pid namespace if that is to be joined last.
+pub fn join_as_helper(given: &Inherited<'_>) -> Result<Option<OwnedFd>> {
+    let (plan, fds) = (given.plan, given.sources.namespaces());
+    let leave = || match given.candidate.departure {
+        Departure::Early => given.candidate.leave_file(),
+        Departure::Late | Departure::Sealed => Ok(()),
+    };
+    // In there it must not be traced, nor looked into through /proc (CVE-2016-9962); execve ends this.
+    let hide = || nix::sys::prctl::set_dumpable(false).call(|| "prctl(PR_SET_DUMPABLE, 0)");
+    let last = strangers::to_join_last(plan, fds)?;
+    let others: Vec<_> =
+        plan.namespaces.join.iter().zip(fds).filter(|(join, _)| is_now(join, &last)).collect();
+    match plan.authority {
+        Authority::Root | Authority::NamespaceRoot => {
+            // It will be seen in the namespaces that it joins: so it leaves the host's file first.
+            leave()?;
+            hide()?;
+            join_for_child(plan, fds, &others)?;
+        }
+        Authority::User => {
+            let score = plan.process.as_ref().and_then(|process| process.oom_score_adj);
+            score.map_or(Ok(()), |score| attributes::set_oom_score(&Proc::open()?, "self", score))?;
+            hide()?;
+            // To leave takes a privilege that it has in there only. It is not dumpable, and in no namespace yet in
+            // which it had a name.
+            join_user(plan, fds)?;
+            leave()?;
+            join_rest(&others)?;
+        }
+    }
+    Ok(last)
+}
+
+fn is_now(join: &Join, last: &Option<OwnedFd>) -> bool {
+    join.kind != bit(Kind::User) && (join.kind != bit(Kind::Pid) || last.is_none())
+}
+
+/// Namespaces of the host need the host's privilege, those of a joined user namespace that namespace's: so first all
+/// that is possible, then the user namespace, then the rest.
+fn join_for_child(plan: &Plan, fds: &[OwnedFd], others: &[(&Join, &OwnedFd)]) -> Result<()> {
     let mut rest = Vec::new();
-    for (join, fd) in others(plan, fds) {
+    for (join, fd) in others {
         match set(fd, join) {
-            Err(error) if error.errno == Errno::EPERM => rest.push((join, fd)),
+            Err(error) if error.errno == Errno::EPERM => rest.push((*join, *fd)),
             joined => joined.doing(|| shown(join))?,
         }
     }
     join_user(plan, fds)?;
-    join_rest(rest.into_iter())
-}
-
-/// The same for an ordinary user, who can join nothing before the user namespace: see [`join_user`].
-pub fn join_inside(plan: &Plan, fds: &[OwnedFd]) -> Result<()> {
-    join_rest(others(plan, fds))
+    join_rest(&rest)
 }
 
 /// The user namespace alone.
-pub fn join_user(plan: &Plan, fds: &[OwnedFd]) -> Result<()> {
+fn join_user(plan: &Plan, fds: &[OwnedFd]) -> Result<()> {
     let user = bit(Kind::User);
     match plan.namespaces.join.iter().zip(fds).find(|(join, _)| join.kind == user) {
         Some((join, fd)) => set(fd, join).map_err(explain).doing(|| shown(join)),
@@ -83,12 +148,8 @@ pub fn join_user(plan: &Plan, fds: &[OwnedFd]) -> Result<()> {
     }
 }
 
-fn others<'p>(plan: &'p Plan, fds: &'p [OwnedFd]) -> impl Iterator<Item = (&'p Join, &'p OwnedFd)> {
-    plan.namespaces.join.iter().zip(fds).filter(|(join, _)| join.kind != bit(Kind::User))
-}
-
-fn join_rest<'p>(mut rest: impl Iterator<Item = (&'p Join, &'p OwnedFd)>) -> Result<()> {
-    rest.try_for_each(|(join, fd)| set(fd, join).map_err(explain).doing(|| shown(join)))
+fn join_rest(rest: &[(&Join, &OwnedFd)]) -> Result<()> {
+    rest.iter().try_for_each(|(join, fd)| set(fd, join).map_err(explain).doing(|| shown(join)))
 }
 
 fn explain(error: SysError) -> SysError {
@@ -99,11 +160,7 @@ fn explain(error: SysError) -> SysError {
     SysError { call: format!("{}{hint}", error.call), ..error }
 }
 
-fn join_all(joins: &[Join], fds: &[OwnedFd]) -> Result<()> {
-    joins.iter().zip(fds).try_for_each(|(join, fd)| set(fd, join).map_err(explain).doing(|| shown(join)))
-}
-
-fn shown(join: &Join) -> String {
+pub(super) fn shown(join: &Join) -> String {
     format!("linux.namespaces[{}] {}", join.index, join.path.display())
 }
 
@@ -135,21 +192,28 @@ pub(super) fn become_ids((uid, gid): (u32, u32)) -> Result<()> {
 
 /// time_namespaces(7): offsets can be set until a process is in it; this one is only its maker. Joining
 /// afterwards makes execve need not do it.
-fn offset_clocks(plan: &Plan) -> Result<()> {
-    let Some(offsets) = &plan.namespaces.time_offsets else {
+fn make_clocks(plan: &Plan) -> Result<()> {
+    let namespaces = &plan.namespaces;
+    // Without offsets the clone makes it, if there is one.
+    if !namespaces.makes(Kind::Time) || namespaces.time_offsets.is_none() && !namespaces.has_strangers() {
         return Ok(());
-    };
+    }
     let time = CloneFlags::from_bits_retain(0x80);
     unshare(time).call(|| "unshare(CLONE_NEWTIME)")?;
-    let proc = Proc::open()?;
-    let written = proc.write("self/timens_offsets", offsets.as_bytes());
+    if let Some(offsets) = &namespaces.time_offsets {
+        set_offsets(offsets)?;
+    }
+    let made = sys::fs::open("/proc/self/ns/time_for_children", sys::fs::OFlag::O_RDONLY)?;
+    setns(made, time).call(|| "setns(CLONE_NEWTIME)").map_err(Into::into)
+}
+
+fn set_offsets(offsets: &str) -> Result<()> {
+    let written = Proc::open()?.write("self/timens_offsets", offsets.as_bytes());
     match written.as_ref().err().and_then(errno_of) {
         Some(Errno::ERANGE) => written
             .doing(|| "linux.timeOffsets: a clock would be negative, or later than the kernel can count"),
         _ => written.doing(|| "linux.timeOffsets"),
-    }?;
-    let made = sys::fs::open("/proc/self/ns/time_for_children", sys::fs::OFlag::O_RDONLY)?;
-    setns(made, time).call(|| "setns(CLONE_NEWTIME)").map_err(Into::into)
+    }
 }
 
 fn name_host(plan: &Plan) -> Result<()> {

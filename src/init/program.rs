@@ -22,6 +22,7 @@ pub(super) struct Program {
     env: Vec<CString>,
     path: Option<CString>,
     if_no_program: Option<String>,
+    joined: Option<String>,
 }
 
 /// What execvp(3) searches when there is no PATH.
@@ -29,7 +30,7 @@ const DEFAULT_PATH: &str = "/bin:/usr/bin";
 
 impl Program {
     pub(super) fn new(args: Vec<CString>, env: Vec<CString>) -> Self {
-        Self { args, env, path: None, if_no_program: None }
+        Self { args, env, path: None, if_no_program: None, joined: None }
     }
 
     /// Of a configuration without a process.
@@ -107,6 +108,18 @@ impl Program {
     pub(super) fn hints(&self) -> Hints {
         let foreign = self.if_no_program.iter().map(|text| (Errno::ENOEXEC as i32, text.clone()));
         foreign.chain([(Errno::EAGAIN as i32, TOO_MANY.to_owned())]).collect()
+    }
+
+    /// The pid namespace in which it is born, for messages.
+    pub(super) fn joins(&mut self, namespace: String) {
+        self.joined = Some(namespace);
+    }
+
+    /// What to say if it can't be born: clone(2), pid_namespaces(7).
+    pub(super) fn hints_of_birth(&self) -> Hints {
+        let joined = self.joined.as_deref().unwrap_or("the container's pid namespace");
+        let ended = format!("{joined}: its process 1 has ended, and it takes no new ones");
+        self.hints().into_iter().chain([(Errno::ENOMEM as i32, ended)]).collect()
     }
 
     /// execve(2), as the last of the calls.

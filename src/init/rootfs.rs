@@ -47,7 +47,8 @@ pub(super) fn assemble(given: &mut Inherited<'_>) -> Result<Assembled> {
     // which this user namespace may not be allowed to.
     mount::attach_on_cwd(tree.as_fd()).doing(|| format!("rootfs {:?}", plan.rootfs.path))?;
     let root = Rootfs::new(tree);
-    let found = std::mem::take(&mut given.sources.files()?.found);
+    let files = given.sources.files()?;
+    let found = (std::mem::take(&mut files.found), files.is_suspect);
     let mounted = mounts::perform(given, &root, found)?;
     devices::make(&plan.rootfs, &root, &given.sources.files()?.devices)?;
     if let Some(process) = &plan.process {

@@ -19,7 +19,7 @@ use crate::plan::{DeviceNodes, Plan};
 use crate::spec::oci::LinuxNamespaceType;
 use crate::sys::fs::{self, OFlag};
 use crate::sys::mount::{self, Depth};
-use crate::sys::{Call, process};
+use crate::sys::{Call, namespace as ns};
 
 /// What init needs of the host.
 #[derive(Debug)]
@@ -37,8 +37,11 @@ pub struct Sources {
 pub(super) struct Files {
     /// A detached copy of the root file system.
     pub(super) rootfs: OwnedFd,
-    /// For each mount, what it binds, where init has to find it before its ids change.
+    /// For each mount, what it binds, where init has to find it before its ids change; the context of a procfs of a
+    /// pid namespace that the container joins.
     pub(super) found: Vec<Option<OwnedFd>>,
+    /// Whether that context comes from a process that others may have spoken for.
+    pub(super) is_suspect: bool,
     /// For each device, the host's own, where they are bound.
     pub(super) devices: Vec<Option<OwnedFd>>,
     /// The host's /dev/null, checked to be it.
@@ -71,11 +74,11 @@ impl Sources {
     pub fn open(plan: &Plan) -> Result<Self> {
         let path = &plan.rootfs.path;
         let rootfs = enter_rootfs(path).doing(|| format!("rootfs {path:?}"))?;
+        let namespaces = plan.namespaces.join.iter().map(namespace).collect::<Result<Vec<_>>>()?;
         let files = match plan.authority.has_capabilities() {
             true => Some(Files::open(plan, &rootfs)?),
             false => None,
         };
-        let namespaces = plan.namespaces.join.iter().map(namespace).collect::<Result<_>>()?;
         Ok(Self { namespaces, files, own: None })
     }
 
@@ -112,6 +115,12 @@ impl Sources {
         &self.namespaces
     }
 
+    /// The namespace of this type that is to be joined.
+    pub(super) fn joined(&self, plan: &Plan, kind: LinuxNamespaceType) -> Option<&OwnedFd> {
+        let mut joined = plan.namespaces.join.iter().zip(&self.namespaces);
+        joined.find(|(join, _)| join.kind == bit(kind)).map(|(_, fd)| fd)
+    }
+
     /// What has been opened.
     pub(super) fn files(&mut self) -> Result<&mut Files> {
         self.files.as_mut().ok_or_else(|| invalid("nothing of the host has been opened"))
@@ -126,6 +135,7 @@ impl Files {
         Ok(Self {
             rootfs: mount::clone_fd(rootfs.as_fd(), Depth::Recursive).doing(|| format!("rootfs {path:?}"))?,
             found: plan.rootfs.mounts.iter().map(|_| None).collect(),
+            is_suspect: false,
             devices: plan.rootfs.devices.iter().map(|d| host_device(nodes, d)).collect::<Result<_>>()?,
             null: null.doing(|| "linux.maskedPaths")?,
         })
@@ -202,7 +212,7 @@ fn device_clone(path: &Path, file_type: u32, major: u32, minor: u32) -> Result<O
 fn namespace(join: &Join) -> Result<OwnedFd> {
     let open = || -> Result<OwnedFd> {
         let fd = fs::open(&join.path, OFlag::O_RDONLY | OFlag::O_NONBLOCK)?;
-        match process::namespace_type(fd.as_fd()) {
+        match ns::kind(fd.as_fd()) {
             Ok(kind) if kind == join.kind => refuse_own(kind, &fd).map(|()| fd),
             Ok(_) => Err(invalid("it is a namespace of another type")),
             Err(error) => Err(error).doing(|| "it is not a namespace"),

@@ -35,14 +35,17 @@ pub(super) fn open(plan: &Plan, assembled: &Assembled) -> Result<Option<Pty>> {
     .map(Some)
 }
 
-/// Makes the pty's other end the process's terminal and /dev/console, and hands the master to the host.
+/// Makes the pty's other end the process's terminal and /dev/console, and hands the master to the host. A sibling that is
+/// yet to be born makes it its session's itself.
 pub(super) fn attach(plan: &Plan, assembled: &Assembled, pty: &Pty, link: &Link) -> Result<()> {
     pty.prepare(plan.process.as_ref())?;
     if assembled.devpts.is_some() {
         console(assembled, &pty.slave).doing(|| "/dev/console")?;
     }
     pty.offer(link)?;
-    tty::make_controlling(pty.slave.as_fd())?;
+    if !plan.namespaces.has_strangers() {
+        tty::make_controlling(pty.slave.as_fd())?;
+    }
     pty.take_place()
 }
 

@@ -11,15 +11,11 @@ use super::into_cgroup::{Beginning, Mover, clone_into};
 use crate::container::cgroup::Cgroup;
 use crate::container::destruction::DEADLINE;
 use crate::container::handshake::{Done, Link, Message};
-use crate::container::process::TOO_MANY;
 use crate::error::{Doing, Kind, Result, best_effort, failure};
-use crate::init::{self, Departure, Inherited};
-use crate::plan::namespaces::bit;
-use crate::plan::{Authority, Plan};
-use crate::proc::Proc;
-use crate::spec::oci::LinuxNamespaceType;
+use crate::init::{self, Inherited};
+use crate::plan::Plan;
 use crate::sys::process::{self, SIBLING, Side, clone3, exit_now};
-use crate::sys::{Call, Errno, SysError, retry_eintr};
+use crate::sys::{Call, retry_eintr};
 
 /// The one clone: init begins in its namespaces and in its cgroup. All that is inherited is closed on this
 /// side afterwards.
@@ -28,24 +24,17 @@ pub(super) fn clone_init(
     cgroup: Option<&Cgroup>,
     inherited: Inherited<'_>,
 ) -> Result<(Pid, OwnedFd)> {
-    if plan.namespaces.needs_helper() {
+    let namespaces = &plan.namespaces;
+    if namespaces.needs_helper() && !namespaces.has_strangers() {
         return clone_through_helper(plan, cgroup, inherited);
     }
-    match clone_into(clone_flags(plan), cgroup).map_err(|error| explain(error, plan))? {
+    // Among strangers this is the helper that makes the container: init is its sibling, and born last.
+    let new = if namespaces.has_strangers() { 0 } else { namespaces.made_by_clone() };
+    match clone_into(new, cgroup).map_err(|error| init::explain_new(error, plan))? {
         Beginning::There(Side::Init) => init::enter(inherited),
         Beginning::There(Side::Host(pid, pidfd)) => Ok((pid, pidfd)),
         Beginning::Here(mover) => clone_from_within(plan, &mover, cgroup, inherited),
     }
-}
-
-/// What is made by the clone itself. A cgroup namespace takes its root from the process that makes it, and
-/// a time namespace with offsets has to be empty when they are set: init makes these.
-fn clone_flags(plan: &Plan) -> u64 {
-    let mut flags = plan.namespaces.new & !bit(LinuxNamespaceType::Cgroup);
-    if plan.namespaces.time_offsets.is_some() {
-        flags &= !bit(LinuxNamespaceType::Time);
-    }
-    flags
 }
 
 /// Two clones: the first one's process joins, the second one's is init, a child of the host all the same.
@@ -56,9 +45,7 @@ fn clone_through_helper(
 ) -> Result<(Pid, OwnedFd)> {
     let (link, helper_link) = Link::pair()?;
     match clone_into(0, cgroup)? {
-        Beginning::There(Side::Init) => {
-            helper(inherited, &helper_link, |inherited| clone_sibling(clone_flags(plan), inherited))
-        }
+        Beginning::There(Side::Init) => helper(inherited, &helper_link, clone_sibling),
         Beginning::There(Side::Host(_, pidfd)) => {
             drop(helper_link);
             adopt_sibling(&link, Unadopted::new(pidfd), cgroup)
@@ -67,7 +54,7 @@ fn clone_through_helper(
     }
 }
 
-/// A helper that has been moved into the cgroup clones init where it is.
+/// A helper that has been moved into the cgroup clones init where it is, or goes on as the one that makes the container.
 fn clone_from_within(
     plan: &Plan,
     mover: &Mover<'_>,
@@ -75,17 +62,24 @@ fn clone_from_within(
     inherited: Inherited<'_>,
 ) -> Result<(Pid, OwnedFd)> {
     let (link, helper_link) = Link::pair()?;
+    let namespaces = &plan.namespaces;
     match clone3(0, None)? {
         Side::Init => helper(inherited, &helper_link, |inherited| match helper_link.receive::<Done>()? {
             None => Err(failure(Kind::System, "the host side has ended")),
-            Some(_) if plan.namespaces.needs_helper() => clone_sibling(clone_flags(plan), inherited),
-            Some(_) => clone3(clone_flags(plan) | SIBLING, None).map_err(|error| explain(error, plan).into()),
+            Some(_) if namespaces.has_strangers() => Ok(Side::Init),
+            Some(_) if namespaces.needs_helper() => clone_sibling(inherited),
+            Some(_) => clone3(namespaces.made_by_clone() | SIBLING, None)
+                .map_err(|error| init::explain_new(error, plan).into()),
         }),
         Side::Host(pid, pidfd) => {
             drop(helper_link);
             let helper = Unadopted::new(pidfd);
             mover.bring(pid, &link)?;
-            adopt_sibling(&link, helper, cgroup)
+            if !namespaces.has_strangers() {
+                return adopt_sibling(&link, helper, cgroup);
+            }
+            let pidfd = helper.adopt().ok_or_else(|| failure(Kind::System, "the helper has gone"))?;
+            Ok((pid, pidfd))
         }
     }
 }
@@ -106,53 +100,11 @@ fn helper(inherited: Inherited<'_>, link: &Link, clone: impl FnOnce(&Inherited<'
 }
 
 /// Joins namespaces that only its children are in, and clones one.
-fn clone_sibling(namespaces: u64, inherited: &Inherited<'_>) -> Result<Side> {
-    let (plan, joined) = (inherited.plan, inherited.sources.namespaces());
-    let leave = || match inherited.candidate.departure {
-        Departure::Early => inherited.candidate.leave_file(),
-        _ => Ok(()),
-    };
-    // In there it must not be traced, nor looked into through /proc (CVE-2016-9962); execve ends this.
-    let hide = || nix::sys::prctl::set_dumpable(false).call(|| "prctl(PR_SET_DUMPABLE, 0)");
-    match plan.authority {
-        Authority::Root | Authority::NamespaceRoot => {
-            // It will be seen in the namespaces that it joins: so it leaves the host's file first.
-            leave()?;
-            hide()?;
-            init::join_for_child(plan, joined).doing(|| "namespaces")?;
-        }
-        Authority::User => {
-            super::serve::write_oom_score(&Proc::open()?, plan, "self")?;
-            hide()?;
-            // To leave takes a privilege that it has in there only. It is not dumpable, and in no namespace yet in
-            // which it had a name.
-            init::join_user(plan, joined).doing(|| "namespaces")?;
-            leave()?;
-            init::join_inside(plan, joined).doing(|| "namespaces")?;
-        }
-    }
-    clone3(namespaces | SIBLING, None).map_err(|error| explain(error, plan).into())
-}
-
-/// clone(2): what the errno of a new namespace means.
-fn explain(error: SysError, plan: &Plan) -> SysError {
-    let joins_pid = plan.namespaces.join.iter().find(|join| join.kind == bit(LinuxNamespaceType::Pid));
-    let hint = match (error.errno, joins_pid) {
-        (Errno::ENOMEM, Some(join)) => format!(
-            "; linux.namespaces[{}] {}: its process 1 has ended, and it takes no new ones",
-            join.index,
-            join.path.display()
-        ),
-        (Errno::EAGAIN, _) => format!("; {TOO_MANY}"),
-        (Errno::ENOSPC, _) => "; a limit of /proc/sys/user is reached, such as max_user_namespaces".to_owned(),
-        (Errno::EPERM, _) if plan.namespaces.makes(LinuxNamespaceType::User) => {
-            "; this machine does not let this user make a user namespace (sysctl kernel.unprivileged_userns_clone, \
-             kernel.apparmor_restrict_unprivileged_userns, a chroot, a seccomp filter)"
-                .to_owned()
-        }
-        _ => String::new(),
-    };
-    SysError { call: format!("{}{hint}", error.call), ..error }
+fn clone_sibling(inherited: &Inherited<'_>) -> Result<Side> {
+    let plan = inherited.plan;
+    init::join_as_helper(inherited).doing(|| "namespaces")?;
+    clone3(plan.namespaces.made_by_clone() | SIBLING, None)
+        .map_err(|error| init::explain_new(error, plan).into())
 }
 
 /// The helper is dropped at the end, when it has ended by itself or is not needed.

@@ -5,7 +5,7 @@
 //! of lives only when the host says so, as long as the container's own does; and who ends the container kills what is in
 //! its cgroup until there is nobody.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -17,6 +17,7 @@ use super::birth::Unadopted;
 use super::console::Terminal;
 use super::foreground::Signals;
 use super::into_cgroup::{Beginning, Mover, clone_into};
+use super::newborn::{self, Patience};
 use super::receiver::Receiver;
 use super::serve::write_pid_file;
 use super::{listener, scheduling};
@@ -32,7 +33,7 @@ use crate::proc::Proc;
 use crate::spec::oci::ContainerState;
 use crate::spec::record::Record;
 use crate::sys::fs::{self, OFlag};
-use crate::sys::process::{self, Side, clone3};
+use crate::sys::process::{Side, clone3};
 use crate::sys::{self, Errno, SysError, sched};
 
 /// A process to be started in a container.
@@ -267,10 +268,13 @@ impl Host<'_, '_> {
     /// Answers until the link is closed: by execve, or by the end of all who had it.
     fn serve(&mut self, helper: &Unadopted) -> Result<()> {
         self.link.end_silence()?;
-        let mut stops = 0;
+        let mut patience = Patience::default();
         while let Some((message, fd)) = self.link.receive_unless::<Message>(&mut || {
             self.goes_on(helper)?;
-            self.can_speak(helper, &mut stops)
+            match &self.process {
+                Some((_, process)) => patience.with(process, self.proc),
+                None => patience.with(helper, self.proc).map(|_| true),
+            }
         })? {
             self.answer(message, fd)?;
             self.link.send(&Done, None)?;
@@ -335,38 +339,11 @@ impl Host<'_, '_> {
         }
     }
 
-    /// Whether the program is still to come. Who is stopped before that is let go: in here that was somebody of the
-    /// container, who may do it again and again, or hold its end of the link as a tracer.
-    fn can_speak(&self, helper: &Unadopted, stops: &mut u32) -> Result<bool> {
-        /// One is noticed in a second.
-        const MOST_STOPS: u32 = 10;
-        let who = self.process.as_ref().map_or(helper, |(_, process)| process);
-        let pid = self.proc.pid_of(who.pidfd()?)?;
-        let Some((_, now)) = self.proc.process(pid)? else { return Ok(true) };
-        if now.stopped {
-            *stops += 1;
-            if *stops > MOST_STOPS {
-                let text = format!(
-                    "process {pid}, which is to be the program, is stopped in the container again and again"
-                );
-                return Err(failure(Kind::System, text));
-            }
-            process::pidfd_signal(who.pidfd()?, libc::SIGCONT)?;
-        }
-        Ok(self.process.is_none() || !now.executed)
-    }
-
     fn still_there(&self) -> Result<()> {
         match self.order.init.is_ending()? {
             true => Err(cannot_exec(&self.order.record.id, Status::Stopped)),
             false => Ok(()),
         }
-    }
-
-    /// Who has been cloned: nobody in the container can have a pidfd of another child of this process.
-    fn child(&self, pidfd: OwnedFd) -> Result<(Pid, Unadopted)> {
-        process::is_child(pidfd.as_fd()).doing(|| "the process that has been cloned")?;
-        Ok((self.proc.pid_of(pidfd.as_fd())?, Unadopted::new(pidfd)))
     }
 
     /// As soon as the process is born, somebody in the container may speak for it, and for the helper, too (pidfd_getfd(2),
@@ -378,7 +355,7 @@ impl Host<'_, '_> {
                 Ok(())
             }
             (Message::Born(_), Some(pidfd)) if self.process.is_none() => {
-                let (pid, process) = self.child(pidfd)?;
+                let (pid, process) = newborn::child(pidfd, self.proc)?;
                 self.process = Some((pid, process));
                 self.settle(pid)
             }
@@ -423,7 +400,9 @@ impl Host<'_, '_> {
                 break;
             }
             match self.link.receive_with_fd::<Message>() {
-                Ok(Some((Message::Born(_), Some(pidfd)))) => self.process = self.child(pidfd).ok(),
+                Ok(Some((Message::Born(_), Some(pidfd)))) => {
+                    self.process = newborn::child(pidfd, self.proc).ok();
+                }
                 Ok(Some(_)) => {}
                 Ok(None) | Err(_) => break,
             }

@@ -14,6 +14,7 @@ mod made;
 mod mounts;
 mod net_devices;
 mod netlink;
+mod newborn;
 mod order;
 mod receiver;
 pub mod restore;
@@ -115,17 +116,17 @@ pub fn launch(mut order: Order<'_>) -> Result<Launched> {
         Inherited { plan: order.plan, record: &record, candidate, gate, sources, hook_output: &hook_output };
     let (pid, pidfd) = birth::clone_init(order.plan, cgroup.as_ref(), inherited)
         .map_err(|error| explain(cgroup.as_ref(), error, None))?;
-    let born = birth::Unadopted::new(pidfd);
-    cgroup.as_mut().map_or(Ok(()), |cgroup| cgroup.complete(&order.plan.cgroup, &proc, pid))?;
+    let init = birth::Unadopted::new(pidfd);
     leave_rootfs()?;
     link.end_silence()?;
     let mut host = serve::Host {
         order: &mut order,
         proc: &proc,
         own: &own,
-        cgroup: cgroup.as_ref(),
+        cgroup: cgroup.as_mut(),
         mounts: &mounts,
         pid,
+        init,
         link,
         rdt: rdt.as_ref(),
         pid_file,
@@ -133,12 +134,12 @@ pub fn launch(mut order: Order<'_>) -> Result<Launched> {
         terminal: None,
         filter: filter.as_deref(),
     };
-    let served = host.serve(&mut made, &born);
+    let served = host.serve(&mut made);
+    let serve::Host { pid, init, terminal, .. } = host;
     made.hooks_ran |= served.as_ref().is_err_and(|error| kind_of(error) == Kind::Hook);
     served.map_err(|error| explain(cgroup.as_ref(), error, not_reaped(&proc, pid)))?;
-    let terminal = host.terminal;
     let notify = inbox.map(|inbox| inbox.of(pid));
-    made.keep((pid, born), terminal, notify)
+    made.keep((pid, init), terminal, notify)
 }
 
 /// Who is to be the container's first process.
@@ -154,7 +155,7 @@ fn candidate<'c>(order: &Order<'c>, filter: Option<&'c [u8]>, link: Link, stub: 
         filter,
         in_user_namespace: plan.in_user_namespace(),
         link: Some(link),
-        departure: departure(plan),
+        departure: departure(plan, order.listen_fds),
         stub,
         umask: 0,
         preserved: order.listen_fds.saturating_add(order.preserve_fds),
@@ -177,9 +178,13 @@ fn not_reaped(proc: &Proc, pid: Pid) -> Option<ProcessId> {
 }
 
 /// Late is a millisecond cheaper, and possible where nobody but the host sees init before it waits: it is alone
-/// in its pid namespace, and runs nothing of the container's.
-fn departure(plan: &Plan) -> Departure {
-    let alone = plan.namespaces.makes(LinuxNamespaceType::Pid) && !plan.namespaces.needs_helper();
+/// in its pid namespace, or born when all is done; and it runs nothing of the container's, nor looks what its pid is.
+fn departure(plan: &Plan, listening: u32) -> Departure {
+    let namespaces = &plan.namespaces;
+    let alone = match namespaces.has_strangers() {
+        true => listening == 0,
+        false => namespaces.makes(LinuxNamespaceType::Pid) && !namespaces.needs_helper(),
+    };
     let only_calls = plan.hooks.start_container.is_empty() && plan.process.is_some();
     match sys::exe::can_detach() {
         false => Departure::Sealed,

@@ -11,29 +11,43 @@ use nix::unistd::Pid;
 
 use super::birth::Unadopted;
 use super::mounts::HostMounts;
+use super::newborn::{self, Patience};
 use super::receiver::Receiver;
 use super::{Made, Order, Start, id_maps, listener, scheduling};
 use crate::container::cgroup::Cgroup;
+use crate::container::destruction::DEADLINE;
 use crate::container::handshake::{Done, Link, Message};
 use crate::container::process::never_executed;
 use crate::container::rdt;
 use crate::container::store::{Entry, GATE};
 use crate::error::{Doing, Kind, Result, errno_of, failure};
 use crate::init::{Own, set_oom_score};
-use crate::plan::{Authority, Plan};
+use crate::plan::Authority;
 use crate::proc::Proc;
 use crate::spec::oci::ContainerState;
 use crate::sys::fs::{self, OFlag};
 use crate::sys::{Call, Errno, net, process};
+
+/// What is thought of it if nobody says anything.
+#[derive(Debug, Default)]
+struct Silence {
+    /// Who is to speak has been born among strangers.
+    of_newborn: bool,
+    seconds: u64,
+    patience: Patience,
+}
 
 /// The host in conversation with init.
 pub(super) struct Host<'a, 'o> {
     pub(super) order: &'a mut Order<'o>,
     pub(super) proc: &'a Proc,
     pub(super) own: &'a Own,
-    pub(super) cgroup: Option<&'a Cgroup>,
+    pub(super) cgroup: Option<&'a mut Cgroup>,
     pub(super) mounts: &'a HostMounts<'a>,
+    /// Init; as long as that is to be born among strangers, the helper that makes the container.
     pub(super) pid: Pid,
+    /// The same process.
+    pub(super) init: Unadopted,
     pub(super) link: Link,
     pub(super) rdt: Option<&'a rdt::Tree>,
     pub(super) pid_file: Option<PathBuf>,
@@ -44,32 +58,64 @@ pub(super) struct Host<'a, 'o> {
 
 impl Host<'_, '_> {
     /// Answers until init closes the link: it waits at its gate then, or has become its program.
-    pub(super) fn serve(&mut self, made: &mut Made<'_>, init: &Unadopted) -> Result<()> {
+    pub(super) fn serve(&mut self, made: &mut Made<'_>) -> Result<()> {
+        if !self.order.plan.namespaces.has_strangers() {
+            self.complete_cgroup()?;
+        }
         self.adjust_oom_score()?;
         self.enter_rdt(made)?;
         let mut ready = false;
-        let cgroup = self.cgroup;
-        let mut can_speak = || cgroup.map_or(Ok(()), Cgroup::refuse_frozen).map(|()| true);
-        while let Some((message, fd)) = self.link.receive_unless::<Message>(&mut can_speak)? {
-            ready |= message == Message::Ready;
-            let answered = self
-                .answer(message, fd, made, init)
-                .and_then(|fd| self.link.send(&Done, fd.as_ref().map(OwnedFd::as_fd)));
-            answered.or_else(|error| Err(self.better_reason(error, init)?))?;
+        let mut silence = Silence::default();
+        while let Some((message, fd)) =
+            self.link.receive_unless::<Message>(&mut || self.can_speak(&mut silence))?
+        {
+            ready |= matches!(message, Message::Ready | Message::Born(_));
+            let answered = match silence.of_newborn {
+                true => self.answer_newborn(message, made).map(|()| None),
+                false => self.answer(message, fd, made),
+            };
+            let of_newborn = ready && self.order.plan.namespaces.has_strangers();
+            silence = Silence { of_newborn, seconds: 0, ..silence };
+            let answered = answered.and_then(|fd| self.link.send(&Done, fd.as_ref().map(OwnedFd::as_fd)));
+            answered.or_else(|error| Err(self.better_reason(error)?))?;
         }
-        match init.ended()? {
+        match self.init.ended()? {
             // A program may have run to its end by now; an init that waits may not.
             status @ Some(_) if !ready || self.order.start == Start::AtGate => Err(lost(status)),
             // The link ends a moment before the process.
             None if !ready => Err(lost(None)),
             _ if self.order.start == Start::AtOnce && !self.became_the_program()? => Err(never_executed()),
-            _ => self.tell_the_caller(init),
+            _ => self.tell_the_caller(),
         }
     }
 
+    /// What can only be done now that there is somebody in it.
+    fn complete_cgroup(&mut self) -> Result<()> {
+        let (plan, proc, pid) = (&self.order.plan.cgroup, self.proc, self.pid);
+        self.cgroup.as_deref_mut().map_or(Ok(()), |cgroup| cgroup.complete(plan, proc, pid))
+    }
+
+    /// Whether it makes sense to wait for who has said nothing for a while.
+    fn can_speak(&self, silence: &mut Silence) -> Result<bool> {
+        self.cgroup.as_deref().map_or(Ok(()), Cgroup::refuse_frozen)?;
+        if !silence.of_newborn {
+            return Ok(true);
+        }
+        silence.seconds += 1;
+        // What is left before the gate takes no time, and its answer may have been read by somebody else.
+        if self.order.start == Start::AtGate && silence.seconds > DEADLINE.as_secs() {
+            let text = format!(
+                "init has been born and does not go on: somebody in its pid namespace holds process {}",
+                self.pid
+            );
+            return Err(failure(Kind::System, text));
+        }
+        silence.patience.with(&self.init, self.proc)
+    }
+
     /// An init that has gone meanwhile is why its host fails. It knows better what was wrong; unless it was killed.
-    fn better_reason(&self, error: anyhow::Error, init: &Unadopted) -> Result<anyhow::Error> {
-        let (hung_up, ended) = (errno_of(&error) == Some(Errno::EPIPE), init.ended()?);
+    fn better_reason(&self, error: anyhow::Error) -> Result<anyhow::Error> {
+        let (hung_up, ended) = (errno_of(&error) == Some(Errno::EPIPE), self.init.ended()?);
         if !hung_up && ended.is_none() {
             return Ok(error);
         }
@@ -78,10 +124,10 @@ impl Host<'_, '_> {
     }
 
     /// The container is there: what the caller knows its process by.
-    fn tell_the_caller(&self, init: &Unadopted) -> Result<()> {
+    fn tell_the_caller(&self) -> Result<()> {
         if let Some(receiver) = &self.pidfd_to {
             // runc's word, for a container's first process.
-            receiver.send(b"standard", init.pidfd()?)?;
+            receiver.send(b"standard", self.init.pidfd()?)?;
         }
         self.pid_file.as_deref().map_or(Ok(()), |path| write_pid_file(path, self.pid))
     }
@@ -97,22 +143,43 @@ impl Host<'_, '_> {
         message: Message,
         fd: Option<OwnedFd>,
         made: &mut Made<'_>,
-        init: &Unadopted,
     ) -> Result<Option<OwnedFd>> {
         let done = match message {
             Message::OpenSource(number) => return self.mounts.open(number, self.own).map(Some),
             Message::MapMount(number) => self.mounts.map(number, fd),
             Message::MapIds => self.map_ids(),
-            Message::RunHostHooks => made.run_hooks(self.order.plan, self.pid, init),
+            Message::RunHostHooks => made.run_hooks(self.order.plan, self.pid, &self.init),
             Message::MoveNetDevices => made.give_devices(self.order.plan, self.pid),
             Message::OfferTerminal => self.take_terminal(fd),
             Message::SetScheduling => self.set_scheduling(),
+            Message::Born(_) if self.order.plan.namespaces.has_strangers() => self.settle(fd, made),
             Message::Ready => self.record(made),
-            Message::OfferListener(number) => self.introduce_agent(number, made, init),
+            Message::OfferListener(number) => self.introduce_agent(number, made),
             Message::Failed(report) => Err(report.into()),
             Message::Born(_) | Message::Opened => Err(failure(Kind::System, "a helper's words from init")),
         };
         done.map(|()| None)
+    }
+
+    /// The helper has cloned init, and ends. From here others may speak for init: it is heard for what nobody else can
+    /// have any use of, and nothing of the host is handed out any more.
+    fn settle(&mut self, pidfd: Option<OwnedFd>, made: &mut Made<'_>) -> Result<()> {
+        let pidfd = pidfd.ok_or_else(|| failure(Kind::System, "a process without its pidfd"))?;
+        (self.pid, self.init) = newborn::child(pidfd, self.proc)?;
+        self.complete_cgroup()?;
+        self.set_scheduling()?;
+        self.record(made)
+    }
+
+    fn answer_newborn(&self, message: Message, made: &Made<'_>) -> Result<()> {
+        match message {
+            Message::OfferListener(number) => self.introduce_agent(number, made),
+            Message::Failed(report) => Err(report.into()),
+            other => Err(failure(
+                Kind::System,
+                format!("{other:?} from a process that has been born among others"),
+            )),
+        }
     }
 
     /// proc_pid_oom_score_adj(5): the file of a process in a user namespace is the host's to write.
@@ -122,7 +189,8 @@ impl Host<'_, '_> {
             // The helper has done it, while the file was this user's.
             return Ok(());
         }
-        write_oom_score(self.proc, plan, &self.pid.to_string())
+        let score = plan.process.as_ref().and_then(|process| process.oom_score_adj);
+        score.map_or(Ok(()), |score| set_oom_score(self.proc, &self.pid.to_string(), score))
     }
 
     fn set_scheduling(&self) -> Result<()> {
@@ -158,10 +226,10 @@ impl Host<'_, '_> {
     }
 
     /// config-linux.md: the container is still being created.
-    fn introduce_agent(&self, number: u32, made: &Made<'_>, init: &Unadopted) -> Result<()> {
+    fn introduce_agent(&self, number: u32, made: &Made<'_>) -> Result<()> {
         let listener = self.order.plan.seccomp.as_ref().and_then(|seccomp| seccomp.listener.as_ref());
         let agent = listener.ok_or_else(|| failure(Kind::System, "init offered a listener to nobody"))?;
-        let fd = listener::take(init.pidfd()?, number, &self.link)?;
+        let fd = listener::take(self.init.pidfd()?, number, &self.link)?;
         let state = made.record.hook_state(ContainerState::Creating, Some(self.pid.as_raw()));
         listener::send(agent, &made.record.bundle, &fd, (self.pid, state))
     }
@@ -176,12 +244,6 @@ impl Host<'_, '_> {
 fn lost(status: Option<WaitStatus>) -> anyhow::Error {
     let how = status.map(|status| format!(": {status:?}")).unwrap_or_default();
     failure(Kind::System, format!("init has ended unexpectedly{how}"))
-}
-
-/// `who` is a process as /proc names it.
-pub(super) fn write_oom_score(proc: &Proc, plan: &Plan, who: &str) -> Result<()> {
-    let score = plan.process.as_ref().and_then(|process| process.oom_score_adj);
-    score.map_or(Ok(()), |score| set_oom_score(proc, who, score))
 }
 
 /// Written beside and renamed: who waits for it reads a whole number. What is no file, such as /dev/null or a FIFO, is

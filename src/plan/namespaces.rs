@@ -94,6 +94,19 @@ impl Namespaces {
         self.joins(Pid) || self.joins(User) || (self.makes(User) && !self.join.is_empty())
     }
 
+    /// Whether others are in its pid namespace before its first process is, who may do with that what their
+    /// capabilities allow (CVE-2016-9962). So a helper, which they don't see, makes the container, and clones that last.
+    pub fn has_strangers(&self) -> bool {
+        self.joins(LinuxNamespaceType::Pid)
+    }
+
+    /// What the clone of init makes. A cgroup namespace takes its root from the process that makes it, and a time
+    /// namespace with offsets has to be empty when they are set: init makes these.
+    pub fn made_by_clone(&self) -> u64 {
+        let offsets = if self.time_offsets.is_some() { bit(LinuxNamespaceType::Time) } else { 0 };
+        self.new & !bit(LinuxNamespaceType::Cgroup) & !offsets
+    }
+
     /// Plans `linux.namespaces`.
     pub fn plan(linux: &Linux) -> Result<Self> {
         let mut namespaces = Self::default();

@@ -6,6 +6,7 @@ mod bpf;
 mod filter;
 mod leaf;
 mod machine;
+mod only;
 mod rules;
 #[cfg(test)]
 mod tests;
@@ -19,6 +20,7 @@ use crate::spec::oci::{
 
 pub use answer::lets;
 pub use filter::{filter, unknown_names};
+pub use only::only;
 
 /// All actions.
 pub const ACTIONS: [LinuxSeccompAction; 9] = {

@@ -9,6 +9,7 @@ pub mod exe;
 pub mod fs;
 pub mod last_calls;
 pub mod mount;
+pub mod namespace;
 pub mod net;
 pub mod process;
 pub mod sched;

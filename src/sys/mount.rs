@@ -19,6 +19,7 @@ const FSOPEN_CLOEXEC: u32 = 1;
 const FSMOUNT_CLOEXEC: u32 = 1;
 const FSCONFIG_SET_FLAG: u32 = 0;
 const FSCONFIG_SET_STRING: u32 = 1;
+const FSCONFIG_SET_FD: u32 = 5;
 const FSCONFIG_CMD_CREATE: u32 = 6;
 const FSCONFIG_CMD_RECONFIGURE: u32 = 7;
 const FSPICK_CLOEXEC: u32 = 1;
@@ -151,6 +152,18 @@ pub fn fsconfig_string(fs: BorrowedFd<'_>, key: &str, value: &[u8]) -> Result<()
         .call(|| format!("fsconfig(SET_STRING, {key:?}, {:?})", String::from_utf8_lossy(value)))
 }
 
+/// fsconfig(2) of a descriptor.
+pub fn fsconfig_fd(fs: BorrowedFd<'_>, key: &str, fd: BorrowedFd<'_>) -> Result<(), SysError> {
+    let set = || {
+        let key = c_string(key.as_bytes())?;
+        let none: *const libc::c_void = std::ptr::null();
+        let (number, fd) = (fs.as_raw_fd(), fd.as_raw_fd());
+        // SAFETY: the key is a NUL-terminated string that outlives the call, and there is no value.
+        check(unsafe { libc::syscall(libc::SYS_fsconfig, number, FSCONFIG_SET_FD, key.as_ptr(), none, fd) })
+    };
+    set().map(drop).call(|| format!("fsconfig(SET_FD, {key:?})"))
+}
+
 /// fsconfig(2), FSCONFIG_CMD_CREATE: makes the superblock.
 pub fn fsconfig_create(fs: BorrowedFd<'_>) -> Result<(), SysError> {
     fsconfig(fs, FSCONFIG_CMD_CREATE, None, None).call(|| "fsconfig(CMD_CREATE)")
@@ -255,11 +268,19 @@ pub fn fresh(
     attrs: u64,
     configure: impl FnOnce(BorrowedFd<'_>) -> Result<(), SysError>,
 ) -> Result<OwnedFd, SysError> {
-    let fs = fsopen(fstype)?;
-    configure(fs.as_fd())
-        .and_then(|()| fsconfig_create(fs.as_fd()))
-        .and_then(|()| fsmount(fs.as_fd(), attrs))
-        .map_err(|error| with_messages(error, fs.as_fd()))
+    fresh_from(fsopen(fstype)?.as_fd(), attrs, configure)
+}
+
+/// The same from a context that is there.
+pub fn fresh_from(
+    fs: BorrowedFd<'_>,
+    attrs: u64,
+    configure: impl FnOnce(BorrowedFd<'_>) -> Result<(), SysError>,
+) -> Result<OwnedFd, SysError> {
+    configure(fs)
+        .and_then(|()| fsconfig_create(fs))
+        .and_then(|()| fsmount(fs, attrs))
+        .map_err(|error| with_messages(error, fs))
 }
 
 /// Changes parameters of the file system that is mounted at `mount`: fspick, parameters, reconfigure. Errors as

@@ -408,21 +408,6 @@ pub fn set_domain_name(name: &str) -> Result<(), SysError> {
     Errno::result(rc).map(drop).call(|| format!("setdomainname({name:?})"))
 }
 
-/// setns(2) into several namespaces of a process at once, since Linux 5.8: `kinds` are CLONE_NEW* bits.
-pub fn join_namespaces(pidfd: BorrowedFd<'_>, kinds: u64) -> Result<(), SysError> {
-    // SAFETY: two integers, no pointer.
-    let rc = unsafe { libc::syscall(libc::SYS_setns, pidfd.as_raw_fd(), kinds) };
-    check(rc).map(drop).call(|| format!("setns(pidfd, {kinds:#x})"))
-}
-
-/// ioctl_nsfs(2), NS_GET_NSTYPE: the CLONE_NEW* bit of a namespace's descriptor.
-pub fn namespace_type(fd: BorrowedFd<'_>) -> Result<u64, SysError> {
-    const NS_GET_NSTYPE: libc::Ioctl = 0xb703;
-    // SAFETY: NS_GET_NSTYPE takes no argument.
-    let rc = unsafe { libc::ioctl(fd.as_raw_fd(), NS_GET_NSTYPE) };
-    Errno::result(rc).map(|bit| u64::from(bit.unsigned_abs())).call(|| "ioctl(NS_GET_NSTYPE)")
-}
-
 #[cfg(test)]
 mod tests {
     use std::os::fd::AsFd;

@@ -56,6 +56,8 @@ mod namespaces;
 #[cfg(test)]
 mod net_devices;
 #[cfg(test)]
+mod newborn;
+#[cfg(test)]
 mod notify;
 #[cfg(test)]
 mod ownership;

@@ -102,16 +102,19 @@ fn a_joined_pid_namespace_has_the_container_among_its_processes() {
     let lines = case.sh("echo $$; ps -o pid,args", join).ok().lines();
     assert_ne!(lines[0], "1");
     assert!(lines.iter().any(|line| line.trim() == "1 sleep 100"), "{lines:?}");
+    assert_eq!(case.sh("exit 7", join).code(), 7);
     // Created, it is the caller's child all the same, and its pid is the one of the caller's namespace.
-    let b = case.script("exit 7", join);
+    let b = case.script("true", join);
     case.created(&b);
-    let joined = nix::unistd::Pid::from_raw(case.pid(&b.id));
+    let joined = case.pid(&b.id);
+    let parent = format!("\nPPid:\t{}\n", std::process::id());
+    assert!(read(format!("/proc/{joined}/status")).contains(&parent));
     assert_eq!(
         of(Path::new(&format!("/proc/{joined}/ns")), "pid"),
         of(Path::new(&format!("/proc/{pid}/ns")), "pid")
     );
     case.call(["start", &b.id]).finish().ok();
-    assert_eq!(nix::sys::wait::waitpid(joined, None).unwrap(), nix::sys::wait::WaitStatus::Exited(joined, 7));
+    case.until(&b.id, "stopped");
     case.delete(&b.id);
     case.delete(&holder.id);
 }

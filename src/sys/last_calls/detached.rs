@@ -8,24 +8,13 @@ use super::steps::Steps;
 use super::{LastCalls, number_of};
 use crate::sys::{SysError, exe, fs};
 
-/// What is done between the two parts of the list.
-#[derive(Debug)]
-pub enum Pause {
-    /// Nothing.
-    None,
-    /// By a listening socket: the link is closed, a connection awaited that takes its place, and a message on it.
-    Gate(OwnedFd),
+/// What is done between the parts of the list.
+#[derive(Debug, Default)]
+pub struct Pause {
     /// A sibling is cloned, which goes on with the list. This process says who that is, by [`BIRTH_MARK`], and ends.
-    Birth,
-}
-
-impl Pause {
-    pub(super) fn gate(&self) -> Option<&OwnedFd> {
-        match self {
-            Self::Gate(gate) => Some(gate),
-            Self::None | Self::Birth => None,
-        }
-    }
+    pub birth: bool,
+    /// By a listening socket: the link is closed, a connection awaited that takes its place, and a message on it.
+    pub gate: Option<OwnedFd>,
 }
 
 /// Who goes on after that, and whom an error is told.
@@ -46,12 +35,15 @@ pub const FAILURE_MARK: [u8; 8] = [0; 8];
 /// namespace has it. Its pidfd comes along.
 pub const BIRTH_MARK: [u8; 8] = [1; 8];
 
+/// What an error of the birth is about.
+pub const BIRTH: &str = "clone(CLONE_PARENT)";
+
 impl Waiting {
     /// The number that the next new descriptor gets once the loop has closed the others.
     pub fn next_number(link: BorrowedFd<'_>, pause: &Pause, first: u32) -> u32 {
         let kept = |n: u32| {
             let n = u64::from(n);
-            n == number_of(&link) || pause.gate().map(number_of) == Some(n)
+            n == number_of(&link) || pause.gate.as_ref().map(number_of) == Some(n)
         };
         let is_taken = |n: &u32| if *n < first { fs::is_open(*n) } else { kept(*n) };
         (0..u32::MAX).find(|n| !is_taken(n)).unwrap_or(u32::MAX)
@@ -77,20 +69,24 @@ impl LastCalls {
         }
         steps.add(libc::SYS_prctl, leaving.prctl, &encode(what))?;
         steps.close_but(waiting, &encode("close_range"))?;
-        let (before, after) = self.calls.split_at(self.before_pause);
-        for call in before {
-            steps.add(call.number, call.args, &encode(&call.what))?;
-            steps.expect(call.least);
+        let add = |steps: &mut Steps, part: &[super::Call]| {
+            part.iter().try_for_each(|call| {
+                steps.add(call.number, call.args, &encode(&call.what))?;
+                steps.expect(call.least);
+                Ok(())
+            })
+        };
+        let (before, after) = self.calls.split_at(self.before_gate.max(self.before_birth));
+        let (before, newborn) = before.split_at(self.before_birth);
+        add(&mut steps, before)?;
+        if waiting.pause.birth {
+            steps.clone_sibling(&encode(BIRTH))?;
         }
-        match &waiting.pause {
-            Pause::None => {}
-            Pause::Gate(gate) => steps.wait(number_of(gate), &encode("waiting for start"))?,
-            Pause::Birth => steps.clone_sibling(&encode("clone(CLONE_PARENT)"))?,
+        add(&mut steps, newborn)?;
+        if let Some(gate) = &waiting.pause.gate {
+            steps.wait(number_of(gate), &encode("waiting for start"))?;
         }
-        for call in after {
-            steps.add(call.number, call.args, &encode(&call.what))?;
-            steps.expect(call.least);
-        }
+        add(&mut steps, after)?;
         // From here nothing of this program runs, and nothing that it has allocated is ever freed.
         let first = steps.leak();
         std::mem::forget((self, leaving));

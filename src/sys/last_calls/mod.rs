@@ -24,7 +24,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use nix::errno::Errno;
 
 use super::{Call as _, SysError, caps, check, seccomp};
-pub use detached::{BIRTH_MARK, FAILURE_MARK, Pause, Waiting};
+pub use detached::{BIRTH, BIRTH_MARK, FAILURE_MARK, Pause, Waiting};
 pub(super) use machine::code;
 pub use machine::has_loop;
 
@@ -32,8 +32,10 @@ pub use machine::has_loop;
 #[derive(Debug, Default)]
 pub struct LastCalls {
     calls: Vec<Call>,
-    /// How many of them come before the pause.
-    before_pause: usize,
+    /// How many of them come before the birth of a sibling.
+    before_birth: usize,
+    /// How many of them come before the wait at a gate.
+    before_gate: usize,
     /// The first one that the filter sees.
     filtered_from: usize,
     memory: Vec<Box<dyn Any>>,
@@ -64,16 +66,22 @@ impl LastCalls {
         self.memory.push(Box::new(value));
     }
 
-    /// The calls that its filter sees if a birth is the pause, that of the birth included: numbers and arguments.
-    pub fn filtered(&self, link: BorrowedFd<'_>) -> Vec<(u32, [u64; 6])> {
+    /// The calls that its filter sees if it is loaded before a birth, those of [`Pause`] included: numbers and arguments.
+    pub fn filtered(&self, link: BorrowedFd<'_>, pause: &Pause) -> Vec<(u32, [u64; 6])> {
         let own = self.calls.iter().skip(self.filtered_from).map(|call| (call.number, call.args));
-        let all = own.chain(steps::calls_of_birth(number_of(&link)));
+        let gate = pause.gate.as_ref().map(|gate| steps::calls_of_wait(number_of(&link), number_of(gate)));
+        let all = own.chain(steps::calls_of_birth(number_of(&link))).chain(gate.into_iter().flatten());
         all.filter_map(|(number, args)| Some((u32::try_from(number).ok()?, args))).collect()
     }
 
-    /// What has been said so far is done before the [`Pause`], what follows after it.
-    pub fn then_pause(&mut self) {
-        self.before_pause = self.calls.len();
+    /// What has been said so far is done before a sibling is born, what follows by that.
+    pub fn then_birth(&mut self) {
+        self.before_birth = self.calls.len();
+    }
+
+    /// What has been said so far is done before the wait at the gate, what follows after it.
+    pub fn then_gate(&mut self) {
+        self.before_gate = self.calls.len();
     }
 
     /// write(2) of a message.
@@ -165,9 +173,9 @@ impl LastCalls {
         self.keep((argv, envp));
     }
 
-    /// Makes the calls that come before the pause, from ordinary code.
+    /// Makes the calls that come before the gate, from ordinary code, and after a birth if there is one.
     pub fn begin(&mut self) -> Result<(), SysError> {
-        self.calls.drain(..std::mem::take(&mut self.before_pause)).try_for_each(|call| call.make())
+        self.calls.drain(..std::mem::take(&mut self.before_gate)).try_for_each(|call| call.make())
     }
 
     /// Makes the calls from ordinary code. Returns on failure only.

@@ -17,7 +17,7 @@ pub(super) struct Steps {
 
 impl Steps {
     /// One more than there is ever need for: the last one stays what ends the loop.
-    const MOST: usize = 48;
+    const MOST: usize = 64;
     /// Where the loop ends the process, should even exit_group be forbidden: no step comes after the last.
     const END: Step = Step { number: u64::MAX, args: [0; 6], result: 0, least: 0, on_failure: 0, on_zero: 0 };
 
@@ -73,7 +73,7 @@ impl Steps {
     /// Closes what this process has of the host but the link and the gate: it may wait for long.
     pub(super) fn close_but(&mut self, waiting: &Waiting, message: &[u8]) -> Result<(), SysError> {
         let mut kept = vec![number_of(&waiting.link)];
-        kept.extend(waiting.pause.gate().map(number_of));
+        kept.extend(waiting.pause.gate.as_ref().map(number_of));
         kept.sort_unstable();
         let mut first = u64::from(waiting.first);
         for fd in kept {
@@ -87,20 +87,15 @@ impl Steps {
 
     /// Ends the link, accepts a connection in its place, and reads a message.
     pub(super) fn wait(&mut self, gate: u64, message: &[u8]) -> Result<(), SysError> {
-        let link = self.link;
-        let cloexec = |flag: libc::c_int| u64::from(flag.unsigned_abs());
         // Nobody hears of a failure before the connection is there; the process ends all the same.
-        // shutdown(2) and not close(2): the number stays taken, so that the connection gets another one.
-        let both = u64::from(libc::SHUT_RDWR.unsigned_abs());
-        self.add(libc::SYS_shutdown, [link, both, 0, 0, 0, 0], message)?;
-        self.add(libc::SYS_accept4, [gate, 0, 0, cloexec(libc::SOCK_CLOEXEC), 0, 0], message)?;
-        let accepted = self.count - 1;
-        self.add(libc::SYS_dup3, [0, link, cloexec(libc::O_CLOEXEC), 0, 0, 0], message)?;
-        let taken = self.count - 1;
-        self.list[accepted].result = (&raw mut self.list[taken].args[0]) as u64;
+        let first = self.count;
+        for (number, args) in calls_of_wait(self.link, gate) {
+            self.add(number, args, message)?;
+        }
+        self.list[first + 1].result = (&raw mut self.list[first + 2].args[0]) as u64;
         let word: &'static mut [u8] = vec![0; 64].leak();
-        let read = [link, word.as_mut_ptr() as u64, word.len() as u64, 0, 0, 0];
-        self.add(libc::SYS_read, read, message)?;
+        let read = &mut self.list[first + 3];
+        (read.args[1], read.args[2]) = (word.as_mut_ptr() as u64, word.len() as u64);
         // The end of the connection without a word: who opened the gate has been killed.
         self.expect(1);
         Ok(())
@@ -129,6 +124,19 @@ pub(super) fn calls_of_birth(link: u64) -> [(libc::c_long, [u64; 6]); 4] {
         (libc::SYS_sendmsg, of_link),
         (libc::SYS_write, of_link),
         (libc::SYS_exit_group, [0; 6]),
+    ]
+}
+
+/// The calls of the wait at a gate, addresses and what accept4(2) answers left out. shutdown(2) and not close(2): the
+/// number stays taken, so that the connection gets another one; and no copy of the link keeps it open.
+pub(super) fn calls_of_wait(link: u64, gate: u64) -> [(libc::c_long, [u64; 6]); 4] {
+    let both = u64::from(libc::SHUT_RDWR.unsigned_abs());
+    let cloexec = |flag: libc::c_int| u64::from(flag.unsigned_abs());
+    [
+        (libc::SYS_shutdown, [link, both, 0, 0, 0, 0]),
+        (libc::SYS_accept4, [gate, 0, 0, cloexec(libc::SOCK_CLOEXEC), 0, 0]),
+        (libc::SYS_dup3, [0, link, cloexec(libc::O_CLOEXEC), 0, 0, 0]),
+        (libc::SYS_read, [link, 0, 0, 0, 0, 0]),
     ]
 }
 
