@@ -1,5 +1,8 @@
 //! Runs in: host. A container from its images: CRIU makes its processes, all else is made as `create` does.
 
+mod inherited;
+mod root;
+
 use std::collections::BTreeSet;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -12,27 +15,19 @@ use super::foreground::Signals;
 use super::made::Made;
 use super::receiver::Receiver;
 use super::serve::write_pid_file;
-use super::{Launched, Order, leave_rootfs};
+use super::{Launched, Order};
 use crate::container::cgroup::Cgroup;
-use crate::container::external::{is_inherited, namespace_key};
 use crate::container::images::{self, Dir};
 use crate::container::{rdt, seccomp_cache};
-use crate::criu::{
-    Begin, CgroupMode, CgroupRoot, InheritFd, JoinNamespace, Kind as Task, Notice, Opts, Program, Root,
-    Session, Watch,
-};
+use crate::criu::{Begin, CgroupMode, CgroupRoot, Kind as Task, Notice, Opts, Program, Root, Session, Watch};
 use crate::error::{Doing, Kind, Result, best_effort, failure, kind_of};
-use crate::init::{Own, Sources, own_if_pipe};
+use crate::plan::Plan;
 use crate::plan::annotations::CRIU_CONFIG;
-use crate::plan::mounts::{MountStep, Source};
-use crate::plan::namespaces::{Join, bit};
-use crate::plan::{DeviceNodes, Plan};
-use crate::proc::{self, Proc, path_of};
-use crate::rootpath::{InRootfs, Rootfs};
-use crate::spec::oci::LinuxNamespaceType;
-use crate::sys::fs::{self, OFlag};
-use crate::sys::mount::{self, Depth};
-use crate::sys::{Call, process};
+use crate::proc::{Proc, path_of};
+use crate::sys::process;
+
+use inherited::Inherited;
+use root::HostRoot;
 
 /// What CRIU writes about its work, beside what it says of a failure.
 const LOG: &str = "restore.log";
@@ -235,179 +230,6 @@ fn one_has_ended(before: &BTreeSet<Pid>, proc: &Proc) -> Result<bool> {
 fn end_all_but(before: &BTreeSet<Pid>, proc: &Proc) -> Result<()> {
     for pid in proc.children()?.difference(before) {
         drop(Unadopted::new(process::pidfd_open(*pid)?));
-    }
-    Ok(())
-}
-
-/// What CRIU has from this process.
-struct Inherited {
-    keys: Vec<InheritFd>,
-    joined: Vec<JoinNamespace>,
-    shared: Vec<OwnedFd>,
-}
-
-impl Inherited {
-    fn find(plan: &Plan, images: &Dir, sources: &Sources) -> Result<Self> {
-        let mut found = Self { keys: Vec::new(), joined: Vec::new(), shared: Vec::new() };
-        for (join, fd) in plan.namespaces.join.iter().zip(sources.namespaces()) {
-            found.namespace(join, fd)?;
-        }
-        for (number, name) in (0..).zip(images.descriptors()?) {
-            // Two descriptors of one file are one to CRIU.
-            if is_inherited(&name) && found.keys.iter().all(|known| known.key != name) {
-                let own = own_descriptor(number).doing(|| format!("descriptor {number}"))?;
-                give(own.as_fd(), plan).doing(|| format!("descriptor {number}"))?;
-                found.inherit(name, own);
-            }
-        }
-        Ok(found)
-    }
-
-    fn inherit(&mut self, key: String, fd: OwnedFd) {
-        self.keys.push(InheritFd { key, fd: fd.as_raw_fd() });
-        self.shared.push(fd);
-    }
-
-    fn namespace(&mut self, join: &Join, fd: &OwnedFd) -> Result<()> {
-        use LinuxNamespaceType::{Ipc, Network, Pid as Pids, Time, User, Uts};
-        if let Some(kind) = [Network, Pids].into_iter().find(|kind| bit(*kind) == join.kind) {
-            if let Some((_, key)) = namespace_key(kind) {
-                self.inherit(key.to_owned(), fd.try_clone()?);
-            }
-            return Ok(());
-        }
-        let names = [(Ipc, "ipc"), (Uts, "uts"), (Time, "time"), (User, "user")];
-        let name = names.into_iter().find(|(kind, _)| bit(*kind) == join.kind).map(|(_, name)| name);
-        let name = name.ok_or_else(|| {
-            let at = format!("linux.namespaces[{}] {}", join.index, join.path.display());
-            failure(
-                Kind::Unsupported,
-                format!("{at}: criu can't restore into a mount or cgroup namespace that is there"),
-            )
-        })?;
-        let file = format!("/proc/{}/fd/{}", std::process::id(), fd.as_raw_fd());
-        self.joined.push(JoinNamespace { kind: name.to_owned(), file });
-        Ok(())
-    }
-}
-
-/// A copy of one of this process's three; what comes after them is the host's /dev/null.
-fn own_descriptor(number: u32) -> Result<OwnedFd> {
-    let copied = match number {
-        0 => nix::unistd::dup(std::io::stdin()),
-        1 => nix::unistd::dup(std::io::stdout()),
-        2 => nix::unistd::dup(std::io::stderr()),
-        _ => return Ok(fs::open("/dev/null", OFlag::O_RDWR)?),
-    };
-    copied.call(|| format!("dup({number})")).map_err(Into::into)
-}
-
-/// In a user namespace CRIU opens a pipe anew, as the root of that.
-fn give(fd: BorrowedFd<'_>, plan: &Plan) -> Result<()> {
-    let Some(maps) = &plan.namespaces.id_maps else { return Ok(()) };
-    let owner = plan.process.as_ref().and_then(|process| maps.uid.on_host(process.uid));
-    own_if_pipe(fd, owner, maps.gid.on_host(maps.gid.first()))
-}
-
-/// The root file system, where the host has it.
-struct HostRoot {
-    dir: Rootfs,
-    mount: OwnedFd,
-    sources: Sources,
-}
-
-impl HostRoot {
-    fn open(plan: &Plan) -> Result<Self> {
-        let sources = Sources::open(plan)?;
-        let open = || -> Result<_> {
-            // Which is now the rootfs.
-            let dir = fs::open(".", OFlag::O_PATH | OFlag::O_DIRECTORY)?;
-            let mount = mount::clone_fd(dir.as_fd(), Depth::Recursive)?;
-            leave_rootfs()?;
-            Ok((Rootfs::new(dir), mount))
-        };
-        let (dir, mount) = open().doing(|| format!("rootfs {:?}", plan.rootfs.path))?;
-        Ok(Self { dir, mount, sources })
-    }
-
-    /// CRIU makes no mount points, and the root file system may be a new one. What is below a file system that is
-    /// itself restored is restored with it.
-    fn make_mount_points(&self, plan: &Plan) -> Result<()> {
-        let steps = &plan.rootfs.mounts;
-        for (number, step) in steps.iter().enumerate() {
-            let covering =
-                steps[..number].iter().rev().find_map(|other| Some((other, step.at.within(&other.at)?)));
-            let made = match covering {
-                None => make_point(&self.dir, &step.at, step),
-                Some((MountStep { source: Source::Bind { from, .. }, .. }, at)) if at.name().is_some() => {
-                    make_point(&Rootfs::new(fs::open(from, OFlag::O_PATH)?), &at, step)
-                }
-                Some(_) => Ok(()),
-            };
-            made.doing(|| step.to_string())?;
-        }
-        Ok(())
-    }
-
-    /// What CRIU finds of the host's, by the names that `checkpoint` has given it: where it was mounted.
-    fn external(&self, plan: &Plan, own: &Own) -> Result<Vec<String>> {
-        let mut external = Vec::new();
-        let host = proc::mounts()?;
-        for step in &plan.rootfs.mounts {
-            let (from, depth) = match &step.source {
-                // CRIU does not follow a link that is the source itself.
-                Source::Bind { from, depth, .. } => (real(from).doing(|| step.to_string())?, *depth),
-                other => match own.shown_by(other) {
-                    Some(path) => (path.to_owned(), Depth::Top),
-                    None => continue,
-                },
-            };
-            let below = host.iter().filter(|mount| depth == Depth::Recursive && mount.at != from);
-            let below = below.filter_map(|mount| mount.at.strip_prefix(&from).ok());
-            for at in self.names(&step.at) {
-                external.push(format!("mnt[{at}]:{}", from.display()));
-                external.extend(
-                    below
-                        .clone()
-                        .map(|rest| format!("mnt[{at}/{}]:{}", rest.display(), from.join(rest).display())),
-                );
-            }
-        }
-        external.extend(plan.rootfs.masked.iter().map(|at| format!("mnt[{at}]:/dev/null")));
-        if plan.rootfs.device_nodes == DeviceNodes::Bound {
-            external.extend(plan.rootfs.devices.iter().map(|device| format!("mnt[{0}]:{0}", device.at)));
-        }
-        Ok(external)
-    }
-
-    /// As the configuration has it, and where links in the root file system lead: the kernel knows the latter.
-    fn names(&self, at: &InRootfs) -> Vec<String> {
-        let mut names = vec![at.to_string()];
-        let found = self.dir.find(at).ok().flatten();
-        if let (Some(Ok(real)), Ok(root)) = (found.map(|fd| path_of(fd.as_fd())), path_of(self.dir.dir())) {
-            let below = real.strip_prefix(&root).ok();
-            let name = below.map(|below| Path::new("/").join(below).display().to_string());
-            names.extend(name.filter(|name| *name != names[0]));
-        }
-        names
-    }
-}
-
-/// Where a path leads, all links followed.
-fn real(path: &Path) -> Result<PathBuf> {
-    path_of(fs::open(path, OFlag::O_PATH)?.as_fd())
-}
-
-fn make_point(root: &Rootfs, at: &InRootfs, step: &MountStep) -> Result<()> {
-    let is_dir = match &step.source {
-        Source::Bind { from, .. } => {
-            fs::file_type(&fs::stat(fs::open(from, OFlag::O_PATH)?)?) == libc::S_IFDIR
-        }
-        _ => true,
-    };
-    match is_dir {
-        true => root.make_dir(at).map(drop)?,
-        false => root.make_file(at).map(drop)?,
     }
     Ok(())
 }
