@@ -91,6 +91,12 @@ impl Proc {
         self.cgroup_in("self/cgroup")
     }
 
+    /// Whether there are hierarchies of cgroup v1, too, mounted or not.
+    pub fn has_cgroup_v1(&self) -> Result<bool> {
+        let text = self.read("self/cgroup")?;
+        Ok(text.split(|byte| *byte == b'\n').any(|line| !line.is_empty() && !line.starts_with(b"0::")))
+    }
+
     /// The same of another process.
     pub fn cgroup_of(&self, pid: Pid) -> Result<PathBuf> {
         self.cgroup_in(&format!("{pid}/cgroup"))

@@ -5,13 +5,15 @@ use std::ffi::OsStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use nix::fcntl::AtFlags;
-use nix::sys::stat::{FileStat, Mode, fstatat};
-use nix::unistd::{AccessFlags, faccessat};
+use nix::fcntl::{AtFlags, readlinkat};
+use nix::sys::stat::{FileStat, Mode, fstatat, mkdirat};
+use nix::unistd::{AccessFlags, faccessat, symlinkat};
 
+use super::cgroup::Tree;
+use super::store::{Store, YARD};
 use crate::criu::Opts;
 use crate::error::{Doing, Result, invalid};
-use crate::proc::path_of;
+use crate::proc::{Proc, path_of};
 use crate::sys::fs::{self, Lookup, OFlag};
 use crate::sys::{Call, Errno};
 
@@ -29,6 +31,30 @@ pub fn config(annotation: Option<&String>) -> Option<String> {
     }
 }
 
+/// A directory in which CRIU finds the cgroup2 tree, as `unified`. It would mount the tree itself otherwise, and that takes
+/// from the machine's the options that it was mounted with: nsdelegate, memory_recursiveprot. `None` where there are
+/// hierarchies of cgroup v1 as well, which would have to be in it, too.
+pub fn cgroup_yard(store: &Store, proc: &Proc) -> Result<Option<String>> {
+    const TREE: &str = "unified";
+    if proc.has_cgroup_v1()? {
+        return Ok(None);
+    }
+    let yard = path_of(store.dir())?.join(YARD);
+    match mkdirat(store.dir(), YARD, Mode::S_IRWXU) {
+        Err(Errno::EEXIST) => {}
+        made => made.call(|| format!("mkdirat({yard:?})"))?,
+    }
+    // Relative: it is followed by a process that is in the container's root already, from a descriptor of the yard.
+    let up: PathBuf = yard.components().skip(1).map(|_| "..").collect();
+    let target = up.join(Tree::find()?.shown(Path::new("")).strip_prefix("/").doing(|| "the cgroup2 tree")?);
+    let link = Path::new(YARD).join(TREE);
+    match symlinkat(&target, store.dir(), &link) {
+        Err(Errno::EEXIST) if readlinkat(store.dir(), &link).is_ok_and(|there| there == *target) => {}
+        made => made.call(|| format!("symlinkat({target:?}, {:?})", yard.join(TREE)))?,
+    }
+    Ok(Some(yard.to_string_lossy().into_owned()))
+}
+
 /// A directory for CRIU.
 #[derive(Debug)]
 pub struct Dir {
@@ -44,6 +70,13 @@ impl Dir {
         std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
         builder.recursive(true).create(&path).call(|| format!("mkdir({path:?})"))?;
         Self::open(&path)
+    }
+
+    /// The same for images: what is in it already may become one of them.
+    pub fn make_for_images(path: &Path) -> Result<Self> {
+        let dir = Self::make(path)?;
+        content_is_roots(dir.fd()).doing(|| format!("{:?}", dir.path))?;
+        Ok(dir)
     }
 
     /// Opens one that is there, if only root could have put anything there: CRIU, which is root, makes the processes
@@ -112,11 +145,29 @@ impl Dir {
         }
     }
 
-    /// That it is on no read-only file system: CRIU could not write its log there, and so would not say why.
-    pub fn check_writable(&self) -> Result<()> {
+    /// That CRIU can write these files there, which it does through links. On a read-only file system it could not say
+    /// why it fails.
+    pub fn check_for(&self, files: [&str; 2]) -> Result<()> {
+        let what = || format!("{:?}", self.path);
         faccessat(&self.fd, ".", AccessFlags::W_OK, AtFlags::empty())
             .call(|| "faccessat(W_OK)")
-            .doing(|| format!("{:?}", self.path))
+            .doing(what)?;
+        for name in files {
+            match fstatat(&self.fd, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+                Err(Errno::ENOENT) => {}
+                stat => is_roots(&stat.call(|| "fstatat()")?).doing(|| name.to_owned()).doing(what)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// That another descriptor is of it, too: somebody who owns a directory above it may have put another one there.
+    pub fn check_same(&self, other: &OwnedFd) -> Result<()> {
+        let number = |fd: &OwnedFd| fs::stat(fd).map(|stat| (stat.st_dev, stat.st_ino));
+        match number(&self.fd)? == number(other)? {
+            true => Ok(()),
+            false => Err(invalid(format!("{:?} is not the same any more", self.path))),
+        }
     }
 
     /// For people.
@@ -138,7 +189,8 @@ impl Dir {
     /// Keeps what the standard descriptors were.
     pub fn write_descriptors(&self, descriptors: &[String]) -> Result<()> {
         let what = || format!("{:?}", self.path.join(DESCRIPTORS));
-        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_NOFOLLOW;
+        // A pipe that is there has nobody at its other end.
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_NONBLOCK;
         let file = fs::openat2(&self.fd, OsStr::new(DESCRIPTORS), flags, 0o600, Lookup::Strict)
             .call(|| "openat2()")
             .doing(what)?;
@@ -149,7 +201,8 @@ impl Dir {
     pub fn descriptors(&self) -> Result<Vec<String>> {
         const LARGEST: u64 = 1 << 20;
         let what = || format!("{:?}", self.path.join(DESCRIPTORS));
-        match fs::openat2(&self.fd, OsStr::new(DESCRIPTORS), OFlag::O_RDONLY, 0, Lookup::Strict) {
+        let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK;
+        match fs::openat2(&self.fd, OsStr::new(DESCRIPTORS), flags, 0, Lookup::Strict) {
             Err(Errno::ENOENT) => Ok(Vec::new()),
             opened => {
                 let bytes = fs::read_all(opened.call(|| "openat2()").doing(what)?, LARGEST).doing(what)?;

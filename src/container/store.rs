@@ -34,6 +34,8 @@ pub const NOTIFY_SOCKET: &str = "notify.sock";
 const FOR_EXEC: &str = "exec";
 /// Compiled seccomp programs; ids don't begin with a dot.
 pub const CACHE: &str = ".seccomp";
+/// Cgroups as CRIU wants to find them.
+pub const YARD: &str = ".criu";
 
 /// The directory that has all containers.
 #[derive(Debug)]

@@ -11,7 +11,9 @@ const LINES: usize = 6;
 
 /// The last lines of the log that are errors, in one; empty if there are none.
 pub(super) fn errors(dir: BorrowedFd<'_>, name: &str) -> String {
-    let Ok(file) = fs::openat2(dir, name, OFlag::O_RDONLY, 0, Lookup::Strict) else { return String::new() };
+    let Ok(file) = fs::openat2(dir, name, OFlag::O_RDONLY | OFlag::O_NONBLOCK, 0, Lookup::Strict) else {
+        return String::new();
+    };
     let Ok(bytes) = fs::read_all(file, LARGEST) else { return String::new() };
     quote(&String::from_utf8_lossy(&bytes))
 }

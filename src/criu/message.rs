@@ -215,6 +215,8 @@ pub struct Opts {
     pub tcp_close: Option<bool>,
     #[prost(string, optional, tag = "53")]
     pub lsm_profile: Option<String>,
+    #[prost(string, optional, tag = "60")]
+    pub cgroup_yard: Option<String>,
     #[prost(string, optional, tag = "63")]
     pub lsm_mount_context: Option<String>,
     #[prost(enumeration = "NetworkLock", optional, tag = "64")]

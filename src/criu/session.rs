@@ -26,8 +26,27 @@ const OLDEST: (i32, i32) = (3, 17);
 
 /// In milliseconds: how long there may be silence, or be between the end of a process's descriptors and its own.
 const MOMENT: u16 = 1000;
-/// How long CRIU may take to take back what it has done: as long as a `delete --force` waits, and less.
+/// How long CRIU may take to take back what it has done, or to finish: as long as a `delete --force` waits, and less.
 const PATIENCE: u16 = 5 * MOMENT;
+
+/// How far CRIU is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// It takes back what it has done, if it is asked to.
+    Revocable,
+    /// It takes nothing back any more. What it makes may end by then, by itself as well.
+    Last,
+}
+
+impl Stage {
+    /// After how much silence CRIU may be waiting in vain.
+    const fn silence(self) -> u16 {
+        match self {
+            Self::Revocable => MOMENT,
+            Self::Last => PATIENCE,
+        }
+    }
+}
 
 /// How CRIU begins.
 #[derive(Debug, Default)]
@@ -74,7 +93,7 @@ impl Notice {
 pub struct Watch<'a> {
     /// Something can be read from it: what has been done is taken back then.
     pub interrupt: BorrowedFd<'a>,
-    /// CRIU waits for what will never come. Asked when it has been silent for a second.
+    /// CRIU waits for what will never come. Asked when it has been silent for a second, or for five at the end.
     pub in_vain: &'a dyn Fn() -> Result<bool>,
 }
 
@@ -97,12 +116,12 @@ pub struct Session {
 }
 
 impl Session {
-    /// Starts CRIU, of a version that will do.
-    pub fn start(program: &Program, begin: &Begin<'_>, watch: &Watch<'_>) -> Result<Self> {
+    /// Starts CRIU.
+    pub fn start(program: &Program, begin: &Begin<'_>) -> Result<Self> {
         let (link, other) = net::seqpacket_pair()?;
         let printed = memfd_create(c"criu", MFdFlags::MFD_CLOEXEC).call(|| "memfd_create()")?;
         let namespaces = if begin.root.is_some() { libc::CLONE_NEWNS as u64 } else { 0 };
-        let session = match process::clone3(namespaces, begin.cgroup)? {
+        match process::clone3(namespaces, begin.cgroup)? {
             Side::Init => {
                 let Err(error) = become_criu(program, begin, (&other, &printed));
                 let errmsg = Some(format!("{error:#}"));
@@ -110,13 +129,16 @@ impl Session {
                 best_effort("say so", net::send(other.as_fd(), &last.encode_to_vec(), None));
                 process::exit_now(1)
             }
-            Side::Host(pid, worker) => Self { link: Some(link), pid, worker, job: begin.job, printed },
-        };
-        drop(other);
+            Side::Host(pid, worker) => Ok(Self { link: Some(link), pid, worker, job: begin.job, printed }),
+        }
+    }
+
+    /// That it is there, and of a version that will do.
+    pub fn check(self, watch: &Watch<'_>) -> Result<Self> {
         let asked = Request { kind: Kind::Version as i32, keep_open: Some(true), ..Request::default() };
-        session.send(&asked)?;
-        let Some((response, _)) = session.next(Some(watch))? else {
-            return Err(session.take_back(watch.interrupt)?);
+        self.send(&asked)?;
+        let Some((response, _)) = self.next(watch, Stage::Revocable)? else {
+            return Err(self.take_back(watch.interrupt)?);
         };
         let version = version(response)?;
         match (version.major, version.minor) < OLDEST {
@@ -124,8 +146,13 @@ impl Session {
                 "criu: version {}.{} is too old: checkpoint and restore need {}.{} or newer",
                 version.major, version.minor, OLDEST.0, OLDEST.1
             ))),
-            false => Ok(session),
+            false => Ok(self),
         }
+    }
+
+    /// CRIU's process.
+    pub const fn pid(&self) -> Pid {
+        self.pid
     }
 
     /// A directory of the host as CRIU sees it. Where it has a mount namespace of its own, it can mount nothing in one
@@ -134,10 +161,7 @@ impl Session {
         let below = path.strip_prefix("/").unwrap_or(path);
         let path = Path::new("/proc").join(self.pid.to_string()).join("root").join(below);
         let opened = fs::open(&path, OFlag::O_RDONLY | OFlag::O_DIRECTORY);
-        opened.map_err(|error| match process::how_it_ended(self.worker.as_fd()) {
-            Ok(Some(_)) => self.gone(),
-            _ => error.into(),
-        })
+        opened.map_err(|error| if self.has_ended() { self.gone() } else { error.into() })
     }
 
     /// Has it do something: `noticed` does what is to be done on the way, answers what else is
@@ -154,9 +178,9 @@ impl Session {
         let log = log_path.join(&log_name);
         let request = Request { kind: kind as i32, opts: Some(opts), notify_success: None, keep_open: None };
         self.send(&request)?;
-        let mut last = false;
+        let mut stage = Stage::Revocable;
         loop {
-            let said = self.next(Some(watch).filter(|_| !last)).doing(|| format!("the log is {log:?}"))?;
+            let said = self.next(watch, stage).doing(|| format!("the log is {log:?}"))?;
             let Some((response, fd)) = said else { return Err(self.take_back(watch.interrupt)?) };
             let Some(notify) = response.notify.filter(|_| response.kind == Kind::Notify as i32) else {
                 if response.success {
@@ -173,7 +197,9 @@ impl Session {
             };
             let pid = notify.pid.map(Pid::from_raw);
             let notice = Notice { action: notify.script.unwrap_or_default(), pid, fd };
-            last |= notice.is_the_last();
+            if notice.is_the_last() {
+                stage = Stage::Last;
+            }
             let external = noticed(notice)?;
             let opts = (!external.is_empty()).then(|| Opts { external, ..Opts::default() });
             let go_on =
@@ -191,12 +217,12 @@ impl Session {
     }
 
     /// What it says next, and what comes along; nothing if there is something to be read that interrupts.
-    fn next(&self, watch: Option<&Watch<'_>>) -> Result<Option<(Response, Option<OwnedFd>)>> {
-        let watched =
-            [self.link()?, self.worker.as_fd()].into_iter().chain(watch.map(|watch| watch.interrupt));
+    fn next(&self, watch: &Watch<'_>, stage: Stage) -> Result<Option<(Response, Option<OwnedFd>)>> {
+        let interrupt = (stage == Stage::Revocable).then_some(watch.interrupt);
+        let watched = [self.link()?, self.worker.as_fd()].into_iter().chain(interrupt);
         let mut fds: Vec<PollFd<'_>> = watched.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
-        while retry_eintr(|| poll(&mut fds, MOMENT)).call(|| "poll(criu)")? == 0 {
-            if watch.map_or(Ok(false), |watch| (watch.in_vain)())? {
+        while retry_eintr(|| poll(&mut fds, stage.silence())).call(|| "poll(criu)")? == 0 {
+            if (watch.in_vain)()? {
                 process::pidfd_signal(self.worker.as_fd(), libc::SIGKILL)?;
                 return Err(failure(ErrorKind::System, "a process has ended while criu was making it"));
             }
@@ -222,8 +248,7 @@ impl Session {
 
     /// What is said when there is nobody any more who listens or speaks.
     fn gone(&self) -> anyhow::Error {
-        let mut fds = [PollFd::new(self.worker.as_fd(), PollFlags::POLLIN)];
-        best_effort("wait for criu", retry_eintr(|| poll(&mut fds, MOMENT)));
+        self.has_ended();
         let text = match process::how_it_ended(self.worker.as_fd()) {
             Ok(Some(WaitStatus::Signaled(_, signal, _))) => format!("criu was killed by {signal}"),
             _ => {
@@ -233,6 +258,12 @@ impl Session {
             }
         };
         failure(ErrorKind::System, text)
+    }
+
+    /// Its descriptors, and what /proc shows of it, go a moment before.
+    fn has_ended(&self) -> bool {
+        let mut fds = [PollFd::new(self.worker.as_fd(), PollFlags::POLLIN)];
+        retry_eintr(|| poll(&mut fds, MOMENT)).is_ok_and(|ready| ready > 0)
     }
 
     /// Has it take back what it has done, which may take as long as what it is doing: who does not want to wait for that
@@ -277,8 +308,12 @@ impl Drop for Session {
         let mut fds = [PollFd::new(self.worker.as_fd(), PollFlags::POLLIN)];
         if let Ok(0) = retry_eintr(|| poll(&mut fds, PATIENCE)) {
             best_effort("kill criu", process::pidfd_signal(self.worker.as_fd(), libc::SIGKILL));
+            if let Ok(0) = retry_eintr(|| poll(&mut fds, PATIENCE)) {
+                // It waits in the kernel for what can't be interrupted, a file system that does not answer.
+                crate::log::warn(format_args!("criu, process {}, was killed and is still there", self.pid));
+                return;
+            }
         }
-        best_effort("wait for criu", retry_eintr(|| poll(&mut fds, PollTimeout::NONE)));
         if let (Ok(Some(WaitStatus::Signaled(..))), false) =
             (process::how_it_ended(self.worker.as_fd()), self.job)
         {

@@ -145,6 +145,12 @@ impl<'a> Made<'a> {
         ran.and(asked)
     }
 
+    /// Who is at work on it, and has a part in the lock: `delete --force` ends it.
+    pub(super) fn is_made_by(&mut self, worker: Pid, proc: &Proc) -> Result<()> {
+        self.record.worker = ProcessId::of(proc, worker)?;
+        self.entry()?.save(&self.record)
+    }
+
     /// Its process is there: with what `exec` will need, that is all of its record.
     pub(super) fn complete(&mut self, for_exec: &[u8], proc: &Proc, pid: Pid) -> Result<()> {
         self.entry()?.keep_for_exec(for_exec)?;

@@ -173,8 +173,7 @@ fn explain(cgroup: Option<&Cgroup>, error: anyhow::Error, init: Option<ProcessId
 
 /// Whether it has ended or not, nobody else has its pid yet.
 fn not_reaped(proc: &Proc, pid: Pid) -> Option<ProcessId> {
-    let (_, now) = proc.process(pid).ok()??;
-    Some(ProcessId { pid: pid.as_raw(), start: now.start })
+    ProcessId::of(proc, pid).ok()?
 }
 
 /// Late is a millisecond cheaper, and possible where nobody but the host sees init before it waits: it is alone

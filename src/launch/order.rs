@@ -142,6 +142,7 @@ impl Order<'_> {
             annotations: spec.annotations().iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect(),
             boot_id: proc.boot_id()?,
             process: None,
+            worker: None,
             cgroup,
             joined: self.plan.namespaces.joined(),
             rdt,

@@ -31,6 +31,8 @@ use root::HostRoot;
 
 /// What CRIU writes about its work, beside what it says of a failure.
 const LOG: &str = "restore.log";
+/// All that it writes to `--work-path`.
+pub const FILES: [&str; 2] = [LOG, "stats-restore"];
 
 /// What a container is made from.
 #[derive(Debug)]
@@ -74,6 +76,7 @@ pub fn restore(mut order: Order<'_>, images: Images<'_>) -> Result<Launched> {
         inherit_fd: inherited.keys.clone(),
         join_ns: inherited.joined.clone(),
         config_file: images::config(made.record.annotations.get(CRIU_CONFIG)),
+        cgroup_yard: images::cgroup_yard(order.store, &proc)?,
         ..images.dir.opts(images.work, with_cgroup(images.opts, cgroup.as_ref()))
     };
     let mut shared: Vec<BorrowedFd<'_>> = inherited.shared.iter().map(AsFd::as_fd).collect();
@@ -89,9 +92,10 @@ pub fn restore(mut order: Order<'_>, images: Images<'_>) -> Result<Launched> {
     // The first process is not CRIU's child, which does not see it end.
     let in_vain = || one_has_ended(&before, &proc);
     let watch = Watch { interrupt: signals.fd(), in_vain: &in_vain };
-    let session = Session::start(&program, &begin, &watch)?;
-    // It mounts what it needs meanwhile in there. An absolute link on the way would lead back here.
-    let work = path_of(images.work.fd()).and_then(|path| session.dir(&path)).doing(|| "--work-path")?;
+    let session = Session::start(&program, &begin)?;
+    made.is_made_by(session.pid(), &proc)?;
+    let session = session.check(&watch)?;
+    let work = seen_by(&session, images.work).doing(|| "--work-path")?;
     let opts = Opts { work_dir_fd: Some(work.as_raw_fd()), ..opts };
     let mut host = Host {
         order: &mut order,
@@ -105,9 +109,14 @@ pub fn restore(mut order: Order<'_>, images: Images<'_>) -> Result<Launched> {
         born: None,
         terminal: None,
     };
-    host.have_processes_made(session, (opts, images.work), &watch, &mut made)?;
-    let born = host.born.ok_or_else(|| failure(Kind::System, "criu has not said what it has restored"))?;
+    let born = host.have_processes_made(session, (opts, images.work), &watch, &mut made)?;
     made.keep(born, host.terminal, None)
+}
+
+/// CRIU mounts what it needs meanwhile in there. An absolute link on the way would lead back here.
+fn seen_by(session: &Session, work: &Dir) -> Result<OwnedFd> {
+    let seen = session.dir(&path_of(work.fd())?)?;
+    work.check_same(&seen).map(|()| seen)
 }
 
 /// In a user namespace CRIU reads the images with the group of its root.
@@ -163,10 +172,14 @@ impl Host<'_, '_> {
         (opts, work): (Opts, &Dir),
         watch: &Watch<'_>,
         made: &mut Made<'_>,
-    ) -> Result<()> {
+    ) -> Result<(Pid, Unadopted)> {
         let log = (work.fd(), work.path());
         let restored = session.run((Task::Restore, opts), log, watch, &mut |notice| {
             self.noticed(notice, made).map(|()| Vec::new())
+        });
+        let restored = restored.and_then(|()| match (self.born.take(), made.record.process) {
+            (Some(born), Some(_)) => Ok(born),
+            _ => Err(unknown()),
         });
         if let Err(error) = &restored {
             made.hooks_ran |= kind_of(error) == Kind::Hook;
@@ -178,15 +191,14 @@ impl Host<'_, '_> {
     }
 
     fn noticed(&mut self, notice: Notice, made: &mut Made<'_>) -> Result<()> {
-        let pid = || notice.pid.ok_or_else(|| failure(Kind::System, "criu has told no pid"));
         match notice.action.as_str() {
-            "setup-namespaces" => self.has_namespaces(pid()?, made),
+            "setup-namespaces" => self.has_namespaces(notice.pid.ok_or_else(unknown)?, made),
             "orphan-pts-master" => {
                 let master = notice.fd.ok_or_else(|| failure(Kind::System, "criu has sent no terminal"))?;
                 self.terminal = self.order.terminal.take(master).doing(|| "terminal")?;
                 Ok(())
             }
-            "post-restore" => self.is_whole(pid()?, made),
+            "post-restore" => self.is_whole(made),
             _ => Ok(()),
         }
     }
@@ -194,7 +206,10 @@ impl Host<'_, '_> {
     /// The first process is there, in its namespaces. As with runc, this is where hooks see them.
     fn has_namespaces(&mut self, pid: Pid, made: &mut Made<'_>) -> Result<()> {
         let plan = self.order.plan;
-        let (_, init) = self.born.insert((pid, Unadopted::new(process::pidfd_open(pid)?)));
+        // Nobody else is ended if this comes to nothing.
+        let pidfd = process::pidfd_open(pid)?;
+        process::is_child(pidfd.as_fd()).doing(|| "the process that criu has made")?;
+        let (_, init) = self.born.insert((pid, Unadopted::new(pidfd)));
         match plan.hooks.any_for_host_in_create() {
             true => made.run_hooks(plan, pid, init),
             false => Ok(()),
@@ -202,8 +217,9 @@ impl Host<'_, '_> {
     }
 
     /// All are there, and go on when this is done.
-    fn is_whole(&mut self, pid: Pid, made: &mut Made<'_>) -> Result<()> {
+    fn is_whole(&mut self, made: &mut Made<'_>) -> Result<()> {
         let plan = self.order.plan;
+        let pid = self.born.as_ref().ok_or_else(unknown)?.0;
         if let Some(cgroup) = &mut self.cgroup {
             cgroup.complete(&plan.cgroup, self.proc, pid)?;
         }
@@ -216,6 +232,10 @@ impl Host<'_, '_> {
         }
         self.pid_file.as_deref().map_or(Ok(()), |path| write_pid_file(path, pid))
     }
+}
+
+fn unknown() -> anyhow::Error {
+    failure(Kind::System, "criu has not said what it has restored")
 }
 
 fn one_has_ended(before: &BTreeSet<Pid>, proc: &Proc) -> Result<bool> {

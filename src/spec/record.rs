@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 
+use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
 use super::OCI_VERSION;
 use super::oci::{ContainerState, Hook, LinuxNamespaceType, State, StateBuilder};
-use crate::proc::StartTime;
+use crate::error::Result;
+use crate::proc::{Proc, StartTime};
 
 /// The form of a record; one of another form is another version's, and is refused.
 pub const FORM: u32 = 1;
@@ -34,6 +36,9 @@ pub struct Record {
     pub boot_id: String,
     /// The container's process; none while `create` is still at work.
     pub process: Option<ProcessId>,
+    /// CRIU, when it was last at work on it: it has a part in the lock of the directory, and may outlive its command.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker: Option<ProcessId>,
     /// Where its cgroup is; one that is not its own is its caller's, in which it has stayed.
     pub cgroup: CgroupRecord,
     /// Its namespaces that were there before, and go on without it.
@@ -65,6 +70,13 @@ pub struct ProcessId {
     pub pid: i32,
     /// When it started.
     pub start: StartTime,
+}
+
+impl ProcessId {
+    /// Of one that is there, or has not been reaped.
+    pub fn of(proc: &Proc, pid: Pid) -> Result<Option<Self>> {
+        Ok(proc.process(pid)?.map(|(_, now)| Self { pid: pid.as_raw(), start: now.start }))
+    }
 }
 
 /// A cgroup of the cgroup2 tree.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io::Write;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 use nix::unistd::Pid;
@@ -15,16 +15,19 @@ use crate::container::id::ContainerId;
 use crate::container::images::{self, Dir};
 use crate::container::process::Alive;
 use crate::container::status::{Status, Verb};
+use crate::container::store::{Entry, Store};
 use crate::criu::{Begin, Kind as Task, Notice, Opts, Program, Session, Watch};
 use crate::error::{Doing, Kind, Result, best_effort, failure, unsupported};
 use crate::launch::foreground::Signals;
 use crate::plan::annotations::CRIU_CONFIG;
 use crate::proc::{Proc, is_machines_root};
-use crate::spec::record::Record;
+use crate::spec::record::{ProcessId, Record};
 use crate::sys::Call;
 
 /// What CRIU writes about its work, beside what it says of a failure.
 const LOG: &str = "dump.log";
+/// All that it writes to `--work-path`.
+const FILES: [&str; 2] = [LOG, "stats-dump"];
 
 /// What is to be written, and how.
 #[derive(Debug)]
@@ -65,7 +68,7 @@ pub fn checkpoint(runtime: &Runtime, id: &ContainerId, asked: Asked) -> Result<(
         let text = format!("cannot checkpoint container {id}: it is {}", current.status);
         return Err(failure(Kind::InvalidState, text));
     };
-    write(record, (alive, current.status), asked, entry.dir())
+    write((&runtime.store, &entry), record, (alive, current.status), asked)
         .doing(|| format!("checkpoint of container {id}"))
 }
 
@@ -75,18 +78,18 @@ pub(super) fn only_root() -> anyhow::Error {
 }
 
 fn write(
+    (store, entry): (&Store, &Entry),
     record: &Record,
     (alive, status): (&Alive, Status),
     asked: Asked,
-    lock: BorrowedFd<'_>,
 ) -> Result<()> {
     if !is_machines_root() {
         return Err(only_root());
     }
     let program = Program::find()?;
-    let images = Dir::make(&asked.images).doing(|| "--image-path")?;
+    let images = Dir::make_for_images(&asked.images).doing(|| "--image-path")?;
     let work = asked.work.as_deref().unwrap_or(&asked.images);
-    let work = Dir::make(work).and_then(|dir| dir.check_writable().map(|()| dir)).doing(|| "--work-path")?;
+    let work = Dir::make(work).and_then(|dir| dir.check_for(FILES).map(|()| dir)).doing(|| "--work-path")?;
     if let Some(parent) = &asked.parent {
         images.check_parent(parent)?;
     }
@@ -100,7 +103,8 @@ fn write(
         opts.external.extend(open_files(&proc, alive, cgroup.as_ref(), &images)?);
     }
     let freeze_cgroup = tree.map(|tree| tree.shown(&record.cgroup.path).to_string_lossy().into_owned());
-    let opts = Opts { freeze_cgroup, ..images.opts(&work, opts) };
+    let cgroup_yard = images::cgroup_yard(store, &proc)?;
+    let opts = Opts { freeze_cgroup, cgroup_yard, ..images.opts(&work, opts) };
     let task = if then == Then::GoOnUnwritten { Task::SinglePreDump } else { Task::Dump };
     let mut noticed = |notice: Notice| match notice.action.as_str() {
         // All stand still.
@@ -115,7 +119,9 @@ fn write(
     let signals = Signals::that_ask_to_end()?;
     // CRIU traces them, and sees if they end.
     let watch = Watch { interrupt: signals.fd(), in_vain: &|| Ok(false) };
-    let session = Session::start(&program, &Begin { shared: &[lock], ..Begin::default() }, &watch)?;
+    let session = Session::start(&program, &Begin { shared: &[entry.dir()], ..Begin::default() })?;
+    entry.save(&Record { worker: ProcessId::of(&proc, session.pid())?, ..record.clone() })?;
+    let session = session.check(&watch)?;
     let written = session.run((task, opts), (work.fd(), work.path()), &watch, &mut noticed);
     if written.is_err() && status == Status::Running {
         // CRIU thaws what it has frozen, unless it is killed.

@@ -2,12 +2,18 @@
 
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::getpgid;
+
 use super::{Current, Runtime, look};
 use crate::container::destruction::{self, DEADLINE};
 use crate::container::id::ContainerId;
+use crate::container::process::Alive;
 use crate::container::status::Verb;
 use crate::container::store::{Entry, not_found};
 use crate::error::{Doing, Kind, Result, best_effort, failure, kind_of};
+use crate::proc::Proc;
+use crate::sys::Call;
 
 /// What may be deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +53,20 @@ pub fn delete(runtime: &Runtime, id: &ContainerId, force: Force) -> Result<()> {
     destruction::destroy(&runtime.store, entry, &record)
 }
 
+/// CRIU, and what it has started: it may wait for what never comes, and a command that was killed can't end it.
+fn end_worker(runtime: &Runtime, id: &ContainerId) -> Result<()> {
+    let (Some(record), current) = look(runtime, id)? else { return Ok(()) };
+    let Some(worker) = record.worker.filter(|_| current.this_boot) else { return Ok(()) };
+    let Some(criu) = Alive::find(&Proc::open()?, worker)? else { return Ok(()) };
+    match getpgid(Some(criu.pid)) {
+        Ok(group) if group == criu.pid => {
+            killpg(group, Signal::SIGKILL).call(|| "killpg(criu)").map_err(Into::into)
+        }
+        // A job of its caller's shell.
+        _ => criu.signal(libc::SIGKILL),
+    }
+}
+
 /// With force, a `create` that is still at work gets a second, and is then ended by the death of its init; hooks
 /// that another command waits for are ended, too.
 fn lock(runtime: &Runtime, id: &ContainerId, force: Force) -> Result<Entry> {
@@ -68,7 +88,11 @@ fn lock(runtime: &Runtime, id: &ContainerId, force: Force) -> Result<Entry> {
         asked => best_effort("ask the other command to hurry", asked),
     }
     let began = Instant::now();
-    runtime.store.lock_within(id, DEADLINE)?.ok_or_else(|| {
+    if let Some(entry) = runtime.store.lock_within(id, DEADLINE / 2)? {
+        return Ok(entry);
+    }
+    best_effort("end criu", end_worker(runtime, id));
+    runtime.store.lock_within(id, DEADLINE / 2)?.ok_or_else(|| {
         let text = format!(
             "container {id}: another command is at work on it, still after {:?}",
             began.elapsed() + PATIENCE

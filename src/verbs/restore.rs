@@ -58,7 +58,7 @@ fn make(runtime: &Runtime, asked: Asked, foreground: Foreground) -> Result<Launc
     let terminal = terminal(plan.has_terminal(), creation.console_socket.as_deref(), foreground)?;
     let dir = Dir::open_images(&images).doing(|| "--image-path")?;
     let work = work.as_deref().map_or_else(|| Dir::open(&images), Dir::make).doing(|| "--work-path")?;
-    work.check_writable().doing(|| "--work-path")?;
+    work.check_for(restore::FILES).doing(|| "--work-path")?;
     let order = order(runtime, &creation, (&bundle, &plan), (Start::AtOnce, terminal), None);
     restore::restore(order, Images { dir: &dir, work: &work, opts })
 }

@@ -123,29 +123,30 @@ fn a_host_without_criu_or_with_an_old_one_is_told_what_to_do() {
 }
 
 /// The CRIU that works for a command, once it does.
-fn criu_of(call: &Running) -> Option<Pid> {
+pub(super) fn criu_of(call: &Running) -> Option<Pid> {
     let pid = call.pid();
     let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    // Its title says what it does, when that begins. What it makes has it as well, and comes after it.
     let is_criu = |pid: &&str| {
-        std::fs::read_to_string(format!("/proc/{pid}/cmdline"))
-            .is_ok_and(|line| line.starts_with("criu\0swrk"))
+        let line = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        line.starts_with("criu\0swrk") || line.starts_with("criu: ")
     };
     children.split_whitespace().find(is_criu).map(|pid| Pid::from_raw(pid.parse().unwrap()))
 }
 
 /// Sends a signal to the CRIU of a command after a while; false if there is none any more.
-fn hit(call: &Running, after: Duration, signal: Signal) -> bool {
+pub(super) fn hit(call: &Running, after: Duration, signal: Signal) -> bool {
     within(Duration::from_secs(5), || criu_of(call).is_some());
     std::thread::sleep(after);
     criu_of(call).is_some_and(|criu| kill(criu, signal).is_ok())
 }
 
 #[test]
-fn a_criu_that_is_killed_leaves_the_container_running() {
+fn a_criu_that_is_killed_leaves_the_container_running_or_ends_it() {
     let case = criu_case!();
-    let b = counting(&case, |_| {});
     let mut killed = 0;
     for round in 0..14 {
+        let b = counting(&case, |_| {});
         let images = case.path(&format!("round-{round}"));
         let line = ["checkpoint", "--leave-running", "--image-path", images.to_str().unwrap(), &b.id];
         let call = case.call(line).spawn();
@@ -155,11 +156,14 @@ fn a_criu_that_is_killed_leaves_the_container_running() {
             done.fails(&["criu was killed by SIGKILL"]);
             killed += 1;
         }
-        assert_eq!(case.status(&b.id), "running", "round {round}");
-        assert!(goes_on(&b), "round {round}");
+        // Of a process that CRIU has just put its own code into, the kernel makes a fault when it is not traced any more.
+        if case.status(&b.id) == "running" {
+            assert!(goes_on(&b), "round {round}");
+        }
+        case.delete(&b.id);
+        nothing_is_left(&case, &format!("in round {round}"));
     }
     assert!(killed > 0, "{killed}");
-    case.delete(&b.id);
 }
 
 #[test]

@@ -11,8 +11,8 @@ use serde_json::json;
 use crate::support::bundle::{add_mount, add_user_namespace, set_namespace};
 use crate::support::terminal::{ConsoleSocket, expect};
 use crate::support::{
-    Bundle, Case, Done, case, eventually, is_there, link, make_dir, need, nothing_is_left, read, remove,
-    within, write,
+    Bundle, Case, Done, Running, case, eventually, is_there, link, make_dir, need, nothing_is_left, read,
+    remove, within, write,
 };
 
 /// Counts for as long as it runs; ends with 3 when it is told to. It starts no other program meanwhile: CRIU can't seize
@@ -42,7 +42,9 @@ macro_rules! criu_case {
 }
 
 mod faults;
+mod hostile;
 mod options;
+mod races;
 mod verbs;
 
 /// A running container that counts.
@@ -85,6 +87,21 @@ fn restore(case: &Case, b: &Bundle, id: &str, flags: &[&str]) -> Done {
     let (images, work) = (images(case), case.path("work"));
     let line = ["restore", "--image-path", images.to_str().unwrap(), "--work-path", work.to_str().unwrap()];
     case.call(line.iter().chain(&["-b", b.path()]).chain(flags).chain([&id])).finish()
+}
+
+/// A bundle whose container has been written and deleted.
+fn written(case: &Case) -> Bundle {
+    let b = counting(case, |_| {});
+    checkpoint(case, &b.id, &[]).prints("");
+    case.call(["delete", &b.id]).finish().prints("");
+    b
+}
+
+/// A restore on its way, detached.
+fn restoring(case: &Case, b: &Bundle, flags: &[&str]) -> Running {
+    let images = images(case);
+    let line = ["restore", "-d", "-b", b.path(), "--image-path", images.to_str().unwrap()];
+    case.call(line.iter().chain(flags).chain([&b.id.as_str()])).spawn()
 }
 
 /// The container `of` of a bundle, written, deleted and restored under another id, detached; answers what has been

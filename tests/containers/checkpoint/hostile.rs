@@ -1,0 +1,124 @@
+//! Images that somebody else has had his hands in, and a CRIU that says what is not true.
+
+use std::path::Path;
+use std::process::Command;
+
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
+
+use super::{checkpoint, counting, goes_on, images, lacking, restore};
+use crate::support::{
+    Bundle, Case, Done, case, is_there, link, make_dir, need, nothing_is_left, read, remove, write,
+};
+
+#[test]
+fn a_pipe_in_the_place_of_what_this_runtime_keeps_is_not_waited_for() {
+    let case = criu_case!();
+    let b = counting(&case, |_| {});
+    let pipe = case.subdir("images").join("descriptors.json");
+    mkfifo(&pipe, Mode::S_IRWXU).unwrap();
+    checkpoint(&case, &b.id, &[]).fails(&["descriptors.json", "ENXIO"]);
+    assert!(goes_on(&b));
+    remove(&pipe);
+    checkpoint(&case, &b.id, &[]).prints("");
+    case.delete(&b.id);
+    remove(&pipe);
+    mkfifo(&pipe, Mode::S_IRWXU).unwrap();
+    restore(&case, &b, &b.id, &["-d"]).fails(&["descriptors.json"]);
+    nothing_is_left(&case, "by a pipe");
+}
+
+#[test]
+fn what_somebody_else_has_left_in_a_directory_is_not_written_through() {
+    let case = criu_case!();
+    let b = counting(&case, |_| {});
+    let (images, work) = (case.subdir("images"), case.subdir("work"));
+    let victim = case.file("victim", "kept\n", 0o644);
+    let lchown = |path: &Path, uid| std::os::unix::fs::lchown(path, Some(uid), None).unwrap();
+    for place in [images.join("pages-1.img"), work.join("dump.log"), work.join("stats-dump")] {
+        link(&victim, &place);
+        lchown(&place, 1000);
+        let name = place.file_name().unwrap().to_str().unwrap();
+        checkpoint(&case, &b.id, &[]).fails(&[name, "user 1000 may write to it"]);
+        remove(&place);
+    }
+    // What CRIU does not write may be there: engines have all that is a container's in one directory.
+    let other = work.join("shm");
+    link("/nowhere", &other);
+    lchown(&other, 1000);
+    checkpoint(&case, &b.id, &[]).prints("");
+    case.delete(&b.id);
+    link(&victim, &work.join("restore.log"));
+    lchown(&work.join("restore.log"), 1000);
+    restore(&case, &b, &b.id, &["-d"]).fails(&["restore.log", "user 1000 may write to it"]);
+    assert_eq!(read(&victim), "kept\n");
+    nothing_is_left(&case, "by links of others");
+}
+
+/// Response: VERSION, success, 4.2. No byte of these is 10: what bash prints goes out line by line.
+const VERSION: &[u8] = &[0x08, 0x8a, 0, 0x10, 1, 0x52, 4, 0x08, 4, 0x10, 2];
+/// Response: RESTORE, success.
+const RESTORED: &[u8] = &[0x08, 2, 0x10, 1];
+
+/// Response: NOTIFY, success, what has happened, a pid.
+fn notice(action: &str, pid: u32) -> Vec<u8> {
+    let byte = |number: usize| u8::try_from(number).unwrap();
+    let pid = (0..5).map(|group| byte((pid >> (7 * group)) as usize & 0x7f) | 0x80);
+    let mut body = [&[0x8a, 0, byte(action.len())], action.as_bytes(), &[0x10]].concat();
+    body.extend(pid.chain([0]));
+    [&[0x08, 6, 0x10, 1, 0x2a, byte(body.len())], &body[..]].concat()
+}
+
+/// Restores by a CRIU that says this, each to one request, after what it does at first.
+fn restore_by(case: &Case, b: &Bundle, at_first: &str, said: &[&[u8]]) -> Done {
+    let programs = case.path("programs");
+    if !is_there(&programs) {
+        make_dir(&programs);
+    }
+    let mut script = format!("#!/bin/bash\n{at_first}\n");
+    for message in said {
+        let bytes: String = message.iter().map(|byte| format!("\\x{byte:02x}")).collect();
+        script += &format!("dd bs=64k count=1 <&\"$2\" >/dev/null 2>&1; printf '{bytes}' >&\"$2\"\n");
+    }
+    write(&programs.join("criu"), format!("{script}exec sleep 0.1\n"), 0o755);
+    let (images, work) = (images(case), case.path("work"));
+    let line = ["restore", "-d", "-b", b.path(), "--image-path", images.to_str().unwrap()];
+    let line = [&line[..], &["--work-path", work.to_str().unwrap(), &b.id]].concat();
+    case.call(line).env("PATH", format!("{}:/usr/bin:/bin", programs.display())).finish()
+}
+
+#[test]
+fn what_criu_says_that_is_not_true_harms_nobody_and_makes_no_container() {
+    let case = case!();
+    let b = case.script("exec sleep 1000", |_| {});
+    make_dir(&images(&case));
+    // Not the case's, which looks for what is left of it.
+    let mut stranger = Command::new("sleep").arg("1000").spawn().unwrap();
+    let unknown = "criu has not said what it has restored";
+    for (said, words) in [
+        (vec![notice("setup-namespaces", stranger.id())], "ECHILD"),
+        (vec![notice("setup-namespaces", 0x7fff_fff0)], "pidfd_open("),
+        (vec![notice("post-restore", stranger.id())], unknown),
+        (vec![RESTORED.to_vec()], unknown),
+        (vec![vec![0xff; 9]], "criu's answer"),
+    ] {
+        let all: Vec<&[u8]> = [VERSION].into_iter().chain(said.iter().map(Vec::as_slice)).collect();
+        restore_by(&case, &b, "", &all).fails(&[words]);
+        assert!(stranger.try_wait().unwrap().is_none(), "{words}");
+        nothing_is_left(&case, words);
+    }
+    stranger.kill().unwrap();
+    stranger.wait().unwrap();
+}
+
+#[test]
+fn a_directory_that_is_another_one_by_the_time_that_criu_sees_it_is_refused() {
+    let case = case!();
+    let b = case.script("exec sleep 1000", |_| {});
+    make_dir(&images(&case));
+    let work = case.subdir("work");
+    // CRIU sees mounts of its own.
+    let cover = format!("mount -t tmpfs tmpfs {}", work.display());
+    restore_by(&case, &b, &cover, &[VERSION, RESTORED]).fails(&["--work-path", "is not the same any more"]);
+    nothing_is_left(&case, "by another directory");
+}
