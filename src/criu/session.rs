@@ -23,6 +23,8 @@ use crate::sys::{Call, Errno, net, retry_eintr};
 
 /// The oldest that knows all that is asked for here; an older one would skip what it does not know.
 const OLDEST: (i32, i32) = (3, 17);
+/// The first that says `query-ext-files` when all stand still.
+const ASKS_FOR_FILES: (i32, i32) = (3, 19);
 
 /// In milliseconds: how long there may be silence, or be between the end of a process's descriptors and its own.
 const MOMENT: u16 = 1000;
@@ -113,6 +115,8 @@ pub struct Session {
     job: bool,
     /// What it has printed: of the time before it has a log.
     printed: OwnedFd,
+    /// Not known before it has been asked.
+    version: (i32, i32),
 }
 
 impl Session {
@@ -129,25 +133,33 @@ impl Session {
                 best_effort("say so", net::send(other.as_fd(), &last.encode_to_vec(), None));
                 process::exit_now(1)
             }
-            Side::Host(pid, worker) => Ok(Self { link: Some(link), pid, worker, job: begin.job, printed }),
+            Side::Host(pid, worker) => {
+                Ok(Self { link: Some(link), pid, worker, job: begin.job, printed, version: (0, 0) })
+            }
         }
     }
 
     /// That it is there, and of a version that will do.
-    pub fn check(self, watch: &Watch<'_>) -> Result<Self> {
+    pub fn check(mut self, watch: &Watch<'_>) -> Result<Self> {
         let asked = Request { kind: Kind::Version as i32, keep_open: Some(true), ..Request::default() };
         self.send(&asked)?;
         let Some((response, _)) = self.next(watch, Stage::Revocable)? else {
             return Err(self.take_back(watch.interrupt)?);
         };
-        let version = version(response)?;
-        match (version.major, version.minor) < OLDEST {
+        let Version { major, minor } = version(response)?;
+        self.version = (major, minor);
+        match self.version < OLDEST {
             true => Err(unsupported(format!(
-                "criu: version {}.{} is too old: checkpoint and restore need {}.{} or newer",
-                version.major, version.minor, OLDEST.0, OLDEST.1
+                "criu: version {major}.{minor} is too old: checkpoint and restore need {}.{} or newer",
+                OLDEST.0, OLDEST.1
             ))),
             false => Ok(self),
         }
+    }
+
+    /// Whether it will ask what of the open files is external, when none of them changes any more.
+    pub fn asks_for_files(&self) -> bool {
+        self.version >= ASKS_FOR_FILES
     }
 
     /// CRIU's process.

@@ -88,23 +88,17 @@ fn write(
     }
     let program = Program::find()?;
     let images = Dir::make_for_images(&asked.images).doing(|| "--image-path")?;
+    asked.parent.as_deref().map_or(Ok(()), |parent| images.check_parent(parent))?;
     let work = asked.work.as_deref().unwrap_or(&asked.images);
     let work = Dir::make(work).and_then(|dir| dir.check_for(FILES).map(|()| dir)).doing(|| "--work-path")?;
-    if let Some(parent) = &asked.parent {
-        images.check_parent(parent)?;
-    }
     let (then, mut reader) = (asked.then, asked.status.map(std::fs::File::from));
     let proc = Proc::open()?;
     let tree = record.cgroup.is_ours().then(Tree::find).transpose()?;
     let cgroup = tree.as_ref().map(|tree| tree.open(&record.cgroup)).transpose()?.flatten();
     let mut opts = opts(record, &proc, alive, (asked.opts, then, asked.parent))?;
-    if then != Then::GoOnUnwritten {
-        // CRIU 3.17 does not ask when they stand still.
-        opts.external.extend(open_files(&proc, alive, cgroup.as_ref(), &images)?);
-    }
     let freeze_cgroup = tree.map(|tree| tree.shown(&record.cgroup.path).to_string_lossy().into_owned());
     let cgroup_yard = images::cgroup_yard(store, &proc)?;
-    let opts = Opts { freeze_cgroup, cgroup_yard, ..images.opts(&work, opts) };
+    opts = Opts { freeze_cgroup, cgroup_yard, ..images.opts(&work, opts) };
     let task = if then == Then::GoOnUnwritten { Task::SinglePreDump } else { Task::Dump };
     let mut noticed = |notice: Notice| match notice.action.as_str() {
         // All stand still.
@@ -122,6 +116,13 @@ fn write(
     let session = Session::start(&program, &Begin { shared: &[entry.dir()], ..Begin::default() })?;
     entry.save(&Record { worker: ProcessId::of(&proc, session.pid())?, ..record.clone() })?;
     let session = session.check(&watch)?;
+    if then != Then::GoOnUnwritten && !session.asks_for_files() {
+        // A shell that goes on moves them while they are looked at.
+        let frozen = cgroup.as_ref().filter(|_| status == Status::Running);
+        let frozen = frozen.map(|cgroup| cgroup.freeze(DEADLINE, Some(signals.fd()))).transpose()?;
+        opts.external.extend(open_files(&proc, alive, cgroup.as_ref(), &images)?);
+        drop(frozen);
+    }
     let written = session.run((task, opts), (work.fd(), work.path()), &watch, &mut noticed);
     if written.is_err() && status == Status::Running {
         // CRIU thaws what it has frozen, unless it is killed.
