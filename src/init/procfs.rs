@@ -13,7 +13,7 @@ use nix::sys::statfs::PROC_SUPER_MAGIC;
 use nix::unistd::Pid;
 
 use super::harden::empty_directory;
-use crate::container::handshake::{Link, Message};
+use crate::container::handshake::{Hints, Link, Message, Report};
 use crate::error::{Kind, Result, best_effort, failure};
 use crate::plan::seccomp;
 use crate::proc::Proc;
@@ -34,13 +34,14 @@ pub(super) struct Context {
 }
 
 impl Context {
-    pub(super) fn of(theirs: &OwnedFd) -> Result<Self> {
+    /// `hints` are for who can't be born in there.
+    pub(super) fn of(theirs: &OwnedFd, hints: &Hints) -> Result<Self> {
         let own = mount::fsopen("proc")?;
         match mount::fsconfig_fd(own.as_fd(), "pidns", theirs.as_fd()) {
             Ok(()) => Ok(Self { fs: own, is_own: true }),
             // The kernel does not know the parameter.
             Err(error) if error.errno == Errno::EINVAL => {
-                Ok(Self { fs: from_within(theirs)?, is_own: false })
+                Ok(Self { fs: from_within(theirs, hints)?, is_own: false })
             }
             Err(error) => Err(error.into()),
         }
@@ -57,12 +58,12 @@ pub(super) fn checked(made: OwnedFd, theirs: &OwnedFd) -> Result<OwnedFd> {
     }
 }
 
-fn from_within(theirs: &OwnedFd) -> Result<OwnedFd> {
+fn from_within(theirs: &OwnedFd, hints: &Hints) -> Result<OwnedFd> {
     let (link, other_end) = Link::pair()?;
     let (stub, root) = (exe::stub()?, empty_directory()?);
     match clone3(CloneFlags::CLONE_NEWNS.bits().unsigned_abs().into(), None)? {
         Side::Init => {
-            let Err(error) = open_within(theirs, &stub, &root, &other_end);
+            let Err(error) = open_within((theirs, hints), &stub, &root, &other_end);
             other_end.report(&error);
             exit_now(1)
         }
@@ -114,7 +115,12 @@ fn end(opener: &OwnedFd) -> Result<(), SysError> {
     }
 }
 
-fn open_within(theirs: &OwnedFd, stub: &OwnedFd, root: &OwnedFd, link: &Link) -> Result<Infallible> {
+fn open_within(
+    (theirs, hints): (&OwnedFd, &Hints),
+    stub: &OwnedFd,
+    root: &OwnedFd,
+    link: &Link,
+) -> Result<Infallible> {
     nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL).call(|| "prctl(PR_SET_PDEATHSIG)")?;
     // Nothing of the host: no file system, no program, no descriptor.
     mount::set_attr_everywhere(&MountAttr { propagation: libc::MS_PRIVATE, ..MountAttr::default() })?;
@@ -132,7 +138,7 @@ fn open_within(theirs: &OwnedFd, stub: &OwnedFd, root: &OwnedFd, link: &Link) ->
     caps::clear_ambient()?;
     caps::set(CAP_SYS_ADMIN, CAP_SYS_ADMIN, 0)?;
     confine()?;
-    match clone3(SIBLING, None)? {
+    match clone3(SIBLING, None).map_err(|error| Report::of(error, hints))? {
         Side::Host(pid, pidfd) => link.send(&Message::Born(pid.as_raw()), Some(pidfd.as_fd()))?,
         Side::Init => link.send(&Message::Opened, Some(mount::fsopen("proc")?.as_fd()))?,
     }

@@ -118,8 +118,7 @@ impl Program {
     /// What to say if it can't be born: clone(2), pid_namespaces(7).
     pub(super) fn hints_of_birth(&self) -> Hints {
         let joined = self.joined.as_deref().unwrap_or("the container's pid namespace");
-        let ended = format!("{joined}: its process 1 has ended, and it takes no new ones");
-        self.hints().into_iter().chain([(Errno::ENOMEM as i32, ended)]).collect()
+        self.hints().into_iter().chain([if_none_is_born(joined)]).collect()
     }
 
     /// execve(2), as the last of the calls.
@@ -130,6 +129,11 @@ impl Program {
         calls.execute(path, self.args, self.env, what);
         Ok(())
     }
+}
+
+/// What it means that a pid namespace takes no process.
+pub(super) fn if_none_is_born(namespace: &str) -> (i32, String) {
+    (Errno::ENOMEM as i32, format!("{namespace}: its process 1 has ended, and it takes no new ones"))
 }
 
 fn lower(errno: Errno) -> String {

@@ -10,7 +10,7 @@ use nix::sched::{CloneFlags, setns};
 use super::Inherited;
 use super::namespaces::shown;
 use super::procfs::Context;
-use super::program::Program;
+use super::program::{Program, if_none_is_born};
 use crate::error::{Doing, Result};
 use crate::plan::Plan;
 use crate::plan::mounts::Source;
@@ -36,11 +36,15 @@ pub(super) fn to_join_last(plan: &Plan, fds: &[OwnedFd]) -> Result<Option<OwnedF
 
 /// From now on what this process clones is in it: the program, for one. `last` is what is left to be joined.
 pub(super) fn join(plan: &Plan, last: Option<OwnedFd>, program: &mut Program) -> Result<()> {
-    let joined = plan.namespaces.join.iter().find(|join| join.kind == bit(Kind::Pid));
-    joined.into_iter().for_each(|join| program.joins(shown(join)));
+    joined(plan).into_iter().for_each(|name| program.joins(name));
     last.map_or(Ok(()), |namespace| setns(namespace, CloneFlags::CLONE_NEWPID))
         .call(|| "setns(CLONE_NEWPID)")
         .map_err(Into::into)
+}
+
+/// The pid namespace that is joined, for messages.
+fn joined(plan: &Plan) -> Option<String> {
+    plan.namespaces.join.iter().find(|join| join.kind == bit(Kind::Pid)).map(shown)
 }
 
 /// For each mount that is a procfs of the pid namespace that is joined, its context: a procfs shows the pid namespace of
@@ -48,9 +52,10 @@ pub(super) fn join(plan: &Plan, last: Option<OwnedFd>, program: &mut Program) ->
 pub(super) fn find_procs(given: &mut Inherited<'_>, theirs: &OwnedFd) -> Result<()> {
     let plan = given.plan;
     let files = given.sources.files()?;
+    let hints = joined(plan).iter().map(|name| if_none_is_born(name)).collect();
     for (step, found) in plan.rootfs.mounts.iter().zip(&mut files.found) {
         if matches!(&step.source, Source::Fresh(fresh) if fresh.fstype == "proc") {
-            let context = Context::of(theirs).doing(|| step.to_string())?;
+            let context = Context::of(theirs, &hints).doing(|| step.to_string())?;
             files.is_suspect |= !context.is_own;
             *found = Some(context.fs);
         }

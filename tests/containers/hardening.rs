@@ -495,27 +495,6 @@ fn a_hole_between_the_runtimes_segments_does_no_harm() {
     }
 }
 
-#[test]
-fn where_others_see_it_init_never_leads_to_the_hosts_program() {
-    // In a pid namespace that it shares, from its first moment: here when the hooks run.
-    let case = case!();
-    let holder = case.script("sleep 100", |_| {});
-    case.started(&holder);
-    let path = format!("/proc/{}/ns/pid", case.pid(&holder.id));
-    let seen = case.path("seen");
-    let b = case.script("true", |config| {
-        set_namespace(config, "pid", Some(json!({ "type": "pid", "path": path })));
-        let script = format!("pid=$(sed 's/.*\"pid\":\\([0-9]*\\).*/\\1/'); readlink /proc/$pid/exe >>{0}; cat /proc/$pid/maps >>{0}", seen.display());
-        config["hooks"]["createRuntime"] = json!([{ "path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/bin:/usr/bin"] }]);
-    });
-    case.run(&b).ok();
-    let name = runtime().file_name().unwrap().to_str().unwrap();
-    let text = read(seen);
-    let bad = text.lines().find(|line| line.contains(&format!("/{name}")) && !line.contains("/memfd:"));
-    assert_eq!(bad, None);
-    case.delete(&holder.id);
-}
-
 /// A container with the runtime's own program as its program, in three disguises.
 fn disguised(case: &Case, kind: &str) -> Bundle {
     let program = if kind == "itself" { "/proc/self/exe" } else { "/program" };

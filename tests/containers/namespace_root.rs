@@ -36,9 +36,9 @@ fn root_of_a_system_in_a_container_keeps_its_state_where_root_does() {
     let case = case!();
     let user = user!(case);
     let b = user.namespace_roots_bundle("true", |_| {});
-    // What is the machine's is not his.
+    // What is the machine's is not his, be it there or not.
     let script = "USER=root exec \"$0\" run -b \"$1\" \"$2\"";
-    user.as_namespace_root(None, &b, script).finish().fails(&["state root \"/run/minidocker-oci\""]);
+    user.as_namespace_root(None, &b, script).finish().fails(&["\"/run/minidocker-oci", "Permission denied"]);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::support::bundle::{Bundle, NAMESPACES as TYPES, add_user_namespace, set_namespace};
-use crate::support::{Case, Done, case, eventually, host_command, need, read};
+use crate::support::{BEFORE_PIDNS, Case, Done, case, eventually, host_command, installed, need, read};
 
 /// Prints the namespaces of the program.
 const SHOW: &str =
@@ -461,15 +461,20 @@ fn a_path_of_the_runtimes_own_namespace_is_as_if_it_were_not_listed() {
 #[test]
 fn a_pid_namespace_whose_process_1_has_ended_takes_no_container_and_the_error_says_so() {
     let case = case!();
+    need!(installed("strace"), "strace is not installed");
     let at = case.file("pidns", "", 0o600);
     let (holder, pid) = holder(&case, |_| {});
     host_command("mount", &["--bind".as_ref(), path_of(pid, "pid").as_ref(), at.as_os_str()]);
     case.delete(&holder.id);
     let b = case
         .script("true", |config| set_namespace(config, "pid", Some(json!({ "type": "pid", "path": at }))));
-    let done = case.create(&b);
+    let line = ["create", "-b", b.path(), &b.id];
+    let old = case.call_through(&BEFORE_PIDNS, line).finish();
+    let done = case.call(line).finish();
     host_command("umount", &[at.as_os_str()]);
-    done.fails(&["linux.namespaces[", at.to_str().unwrap(), "process 1 has ended"]);
+    for done in [old, done] {
+        done.fails(&["linux.namespaces[", at.to_str().unwrap(), "process 1 has ended"]);
+    }
 }
 
 #[test]

@@ -67,6 +67,11 @@ pub(crate) use need_controllers;
 /// the background).
 pub(crate) const UNIGNORED: [&str; 2] = ["env", "--default-signal=TERM,INT,HUP"];
 
+/// Before a command that is to find a kernel which can't be asked for another pid namespace's procfs, as before Linux 6.18.
+/// The first call of each process: the one that makes the container asks before it mounts anything.
+pub(crate) const BEFORE_PIDNS: [&str; 7] =
+    ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "inject=fsconfig:error=EINVAL:when=1"];
+
 /// One test: where it works, and what was there before.
 #[derive(Debug)]
 pub(crate) struct Case {
