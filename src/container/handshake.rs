@@ -32,12 +32,14 @@
 //! ```
 //!
 //! Into a pid namespace that is joined init is born last. Who speaks until then is the helper that makes the container, and
-//! in the place of `SetScheduling` and `Ready` is `Born`:
+//! in the place of `SetScheduling` and `Ready` are `Expecting` and `Born`:
 //!
 //! ```text
 //! helper                           host
 //!  |  MapIds ... OfferTerminal      |
 //!  |------------------------------->|   as above
+//!  |  Expecting                     |
+//!  |------------------------------->|   from here nothing is believed, and nothing handed out
 //!  |  Born + pidfd, and ends        |
 //!  |------------------------------->|   scheduler and I/O priority; the record is complete
 //!
@@ -104,6 +106,8 @@ pub enum Message {
     SetScheduling,
     /// Everything that `create` has to do in the container is done.
     Ready,
+    /// A helper's, among strangers: all is done but the birth of init. Who is heard from now on may be one of them.
+    Expecting,
     /// Send the listener of my filter to the agent. It is about to be my descriptor of this number: it comes
     /// with the filter, and the filter may leave even the call that would say so to the agent.
     OfferListener(u32),
@@ -243,9 +247,11 @@ impl Link {
         net::send(self.fd(), &bytes, fd).map(drop).map_err(Into::into)
     }
 
-    /// What the other side has said before it ended, as an error, if it has.
+    /// What the other side has said before it ended, as an error, if it has. It may be somebody else who speaks, and
+    /// does not end.
     pub fn last_words(&self) -> Option<anyhow::Error> {
-        loop {
+        const MOST: usize = 16;
+        for _ in 0..MOST {
             match self.receive::<Message>() {
                 Ok(Some(Message::Failed(report))) => return Some(report.into()),
                 Ok(Some(_)) => {}
@@ -254,6 +260,7 @@ impl Link {
                 Err(error) => return Some(error),
             }
         }
+        None
     }
 
     /// Receives one message; `None` at the end of the link.
@@ -320,7 +327,18 @@ fn born(pid: &[u8]) -> Result<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Message, Report};
+    use super::{Link, Message, Report};
+
+    #[test]
+    fn who_goes_on_talking_has_no_last_words() {
+        let (ours, theirs) = Link::pair().unwrap();
+        ours.end_silence().unwrap();
+        for _ in 0..40 {
+            theirs.send(&Message::Ready, None).unwrap();
+        }
+        assert!(ours.last_words().is_none());
+        assert!(ours.receive::<Message>().unwrap().is_some());
+    }
 
     /// Whether init asks the host for it, so that the diagram has it. Where each message has to be said what it is.
     fn is_drawn(message: &Message) -> bool {
@@ -334,7 +352,7 @@ mod tests {
             | Message::SetScheduling
             | Message::Ready
             | Message::OfferListener(_) => true,
-            Message::Born(_) | Message::Opened | Message::Failed(_) => false,
+            Message::Born(_) | Message::Opened | Message::Expecting | Message::Failed(_) => false,
         }
     }
 
@@ -357,6 +375,7 @@ mod tests {
             Message::OfferTerminal,
             Message::SetScheduling,
             Message::Ready,
+            Message::Expecting,
             Message::OfferListener(1),
             Message::Failed(Report::ahead("x", Vec::new())),
         ];

@@ -31,7 +31,7 @@ use crate::sys::{Call, Errno, net, process};
 /// What is thought of it if nobody says anything.
 #[derive(Debug, Default)]
 struct Silence {
-    /// Who is to speak has been born among strangers.
+    /// Who is to speak is born among strangers, or about to be.
     of_newborn: bool,
     seconds: u64,
     patience: Patience,
@@ -69,12 +69,18 @@ impl Host<'_, '_> {
         while let Some((message, fd)) =
             self.link.receive_unless::<Message>(&mut || self.can_speak(&mut silence))?
         {
-            ready |= matches!(message, Message::Ready | Message::Born(_));
+            let of_newborn = silence.of_newborn || message == Message::Expecting;
+            let is_birth =
+                silence.of_newborn && !ready && fd.is_some() && matches!(message, Message::Born(_));
             let answered = match silence.of_newborn {
+                true if is_birth => self.settle(fd, made).map(|()| None),
                 true => self.answer_newborn(message, made).map(|()| None),
-                false => self.answer(message, fd, made),
+                false => {
+                    ready |= message == Message::Ready;
+                    self.answer(message, fd, made)
+                }
             };
-            let of_newborn = ready && self.order.plan.namespaces.has_strangers();
+            ready |= is_birth && answered.is_ok();
             silence = Silence { of_newborn, seconds: 0, ..silence };
             let answered = answered.and_then(|fd| self.link.send(&Done, fd.as_ref().map(OwnedFd::as_fd)));
             answered.or_else(|error| Err(self.better_reason(error)?))?;
@@ -152,7 +158,7 @@ impl Host<'_, '_> {
             Message::MoveNetDevices => made.give_devices(self.order.plan, self.pid),
             Message::OfferTerminal => self.take_terminal(fd),
             Message::SetScheduling => self.set_scheduling(),
-            Message::Born(_) if self.order.plan.namespaces.has_strangers() => self.settle(fd, made),
+            Message::Expecting => Ok(()),
             Message::Ready => self.record(made),
             Message::OfferListener(number) => self.introduce_agent(number, made),
             Message::Failed(report) => Err(report.into()),
