@@ -70,17 +70,14 @@ impl Host<'_, '_> {
             self.link.receive_unless::<Message>(&mut || self.can_speak(&mut silence))?
         {
             let of_newborn = silence.of_newborn || message == Message::Expecting;
-            let is_birth =
-                silence.of_newborn && !ready && fd.is_some() && matches!(message, Message::Born(_));
-            let answered = match silence.of_newborn {
-                true if is_birth => self.settle(fd, made).map(|()| None),
-                true => self.answer_newborn(message, made).map(|()| None),
-                false => {
-                    ready |= message == Message::Ready;
-                    self.answer(message, fd, made)
-                }
+            let is_birth = matches!(message, Message::Born(_)) && !ready;
+            // Whoever says so when it is not his to say has failed.
+            ready |= matches!(message, Message::Ready | Message::Born(_));
+            let answered = match (silence.of_newborn, fd) {
+                (true, Some(pidfd)) if is_birth => self.settle(pidfd, made).map(|()| None),
+                (true, _) => self.answer_newborn(message, made).map(|()| None),
+                (false, fd) => self.answer(message, fd, made),
             };
-            ready |= is_birth && answered.is_ok();
             silence = Silence { of_newborn, seconds: 0, ..silence };
             let answered = answered.and_then(|fd| self.link.send(&Done, fd.as_ref().map(OwnedFd::as_fd)));
             answered.or_else(|error| Err(self.better_reason(error)?))?;
@@ -169,8 +166,7 @@ impl Host<'_, '_> {
 
     /// The helper has cloned init, and ends. From here others may speak for init: it is heard for what nobody else can
     /// have any use of, and nothing of the host is handed out any more.
-    fn settle(&mut self, pidfd: Option<OwnedFd>, made: &mut Made<'_>) -> Result<()> {
-        let pidfd = pidfd.ok_or_else(|| failure(Kind::System, "a process without its pidfd"))?;
+    fn settle(&mut self, pidfd: OwnedFd, made: &mut Made<'_>) -> Result<()> {
         (self.pid, self.init) = newborn::child(pidfd, self.proc)?;
         self.complete_cgroup()?;
         self.set_scheduling()?;
