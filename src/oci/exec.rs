@@ -150,8 +150,8 @@ fn sub_cgroup(text: &str) -> Result<Option<PathBuf>> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::cli::Command as Verb;
     use super::super::deferred::Deferred;
+    use super::super::verb::Command as Verb;
     use super::super::words;
     use super::{Asked, Attendance, Execution, sub_cgroup};
 

@@ -7,6 +7,7 @@ mod duration;
 mod exec;
 mod images;
 mod update;
+mod verb;
 mod words;
 
 use std::ffi::OsString;
@@ -14,8 +15,6 @@ use std::io::Write;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
-
-use clap::CommandFactory;
 
 use crate::container::id::ContainerId;
 use crate::container::notify::Manager;
@@ -33,16 +32,14 @@ use crate::verbs::kill::Reach;
 use crate::verbs::run::Attendance;
 use crate::verbs::spec::Kind as SpecKind;
 use crate::verbs::{self, Runtime};
-use cli::{
-    CgroupManager, Cli, Command, CreateArgs, EventsArgs, ListArgs, ListFormat, LogFormat, LogLevel, PsArgs,
-    RootlessArg,
-};
+use cli::{CgroupManager, Cli, LogFormat, LogLevel, RootlessArg};
 use deferred::Deferred;
 use images::RestoreArgs;
+use verb::{Command, CreateArgs, EventsArgs, ListArgs, ListFormat, PsArgs};
 
 /// The definition of the command line, for manual pages and shell completions.
 pub fn command() -> clap::Command {
-    Cli::command()
+    Cli::definition()
 }
 
 /// Runs one command. Any failure is exit code 1, of `exec` 255, and one line, on standard error and in the log.
@@ -85,13 +82,13 @@ fn begin(cli: &Cli) -> Result<()> {
         _ => None,
     };
     let closed = (3..kept.saturating_add(3)).chain(named).find(|fd| !sys::fs::is_open(*fd));
-    let format = match cli.log_format {
+    let format = match cli.globals.log_format {
         LogFormat::Text => Format::Text,
         LogFormat::Json => Format::Json,
     };
-    let warns = cli.debug || cli.log_level != LogLevel::Error;
+    let warns = cli.globals.debug || cli.globals.log_level != LogLevel::Error;
     // crun's callers may prefix the file's kind.
-    let path = cli.log.as_ref().map(|path| path.strip_prefix("file:").unwrap_or(path));
+    let path = cli.globals.log.as_ref().map(|path| path.strip_prefix("file:").unwrap_or(path));
     log::init(path.map(std::path::Path::new), format, warns)?;
     if let Some(fd) = closed {
         return Err(invalid(format!(
@@ -169,7 +166,7 @@ fn dispatch(cli: &Cli) -> Result<u8> {
 }
 
 fn runtime(cli: &Cli) -> Result<Runtime> {
-    match &cli.root {
+    match &cli.globals.root {
         Some(root) => Runtime::open(root),
         None => Runtime::open(&default_root()?),
     }
@@ -251,7 +248,7 @@ fn restore(cli: &Cli, args: &RestoreArgs) -> Result<u8> {
 }
 
 fn rootless(cli: &Cli) -> Rootless {
-    match cli.rootless {
+    match cli.globals.rootless {
         None | Some(RootlessArg::Auto) => Rootless::Auto,
         Some(RootlessArg::True) => Rootless::True,
         Some(RootlessArg::False) => Rootless::False,
@@ -261,11 +258,11 @@ fn rootless(cli: &Cli) -> Rootless {
 /// Of a new container; later verbs may say it, too, and go by what `create` did. podman says --systemd-cgroup for all
 /// of its containers, and --cgroup-manager besides for one that is to have none.
 fn driver(cli: &Cli) -> Driver {
-    match cli.cgroup_manager {
+    match cli.globals.cgroup_manager {
         Some(CgroupManager::Disabled) => Driver::Disabled,
         Some(CgroupManager::Systemd) => Driver::Systemd,
         Some(CgroupManager::Cgroupfs) => Driver::Cgroupfs,
-        None if cli.systemd_cgroup => Driver::Systemd,
+        None if cli.globals.systemd_cgroup => Driver::Systemd,
         None => Driver::Cgroupfs,
     }
 }

@@ -176,8 +176,8 @@ fn bytes(text: &str) -> Result<i64> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::cli::Command;
     use super::super::deferred::Deferred;
+    use super::super::verb::Command;
     use super::super::words;
     use super::{Asked, bytes};
 

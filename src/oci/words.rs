@@ -2,14 +2,13 @@
 
 use std::ffi::OsString;
 
-use clap::Parser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use super::cli::Cli;
 
 /// What the words on the command line ask for, the program's name first.
 pub(super) fn parsed(args: impl Iterator<Item = OsString>) -> Result<Cli, clap::Error> {
-    Cli::try_parse_from(normalised(args))
+    Cli::parse(&normalised(args))
 }
 
 /// The arguments as this parser takes them: go-runc writes one long flag with a single dash, and
