@@ -175,8 +175,7 @@ impl From<Report> for anyhow::Error {
 #[derive(Debug)]
 pub struct Link(OwnedFd);
 
-/// Larger than any message; an error's text is cut to fit.
-const LARGEST: usize = 64 << 10;
+/// Of an error: a message has to fit into the socket.
 const LONGEST_TEXT: usize = 32 << 10;
 
 impl Link {
@@ -296,11 +295,10 @@ impl Link {
 
     /// Receives one message and the descriptor that came with it.
     pub fn receive_with_fd<M: for<'a> Deserialize<'a>>(&self) -> Result<Option<(M, Option<OwnedFd>)>> {
-        let mut buffer = vec![0; LARGEST];
-        let (length, fd) = net::receive(self.fd(), &mut buffer)?;
-        match buffer.get(..length) {
-            None | Some([]) => Ok(None),
-            Some(message) => match (message.strip_prefix(&FAILURE_MARK), message.strip_prefix(&BIRTH_MARK)) {
+        let (message, fd) = net::receive(self.fd())?;
+        match message.as_slice() {
+            [] => Ok(None),
+            message => match (message.strip_prefix(&FAILURE_MARK), message.strip_prefix(&BIRTH_MARK)) {
                 (Some(failure), _) => Err(last_words(failure)?),
                 (_, Some(pid)) => Ok(Some((serde_json::from_slice(&born(pid)?)?, fd))),
                 (None, None) => Ok(Some((serde_json::from_slice(message)?, fd))),

@@ -247,14 +247,13 @@ impl Session {
             // It has ended, with a last word maybe. The link may be open all the same, by a process that it has made.
             retry_eintr(|| poll(&mut fds[..1], PollTimeout::ZERO)).call(|| "poll(criu)")?;
         }
-        let mut buffer = vec![0; 64 << 10];
-        let (length, fd) = match ready(fds.first()) {
-            true => net::receive(self.link()?, &mut buffer).doing(|| "criu")?,
-            false => (0, None),
+        let (message, fd) = match ready(fds.first()) {
+            true => net::receive(self.link()?).doing(|| "criu")?,
+            false => Default::default(),
         };
-        match buffer.get(..length) {
-            None | Some([]) => Err(self.gone()),
-            Some(bytes) => Ok(Some((Response::decode(bytes).doing(|| "criu's answer")?, fd))),
+        match message.as_slice() {
+            [] => Err(self.gone()),
+            bytes => Ok(Some((Response::decode(bytes).doing(|| "criu's answer")?, fd))),
         }
     }
 

@@ -75,21 +75,38 @@ pub fn send(socket: BorrowedFd<'_>, bytes: &[u8], fd: Option<BorrowedFd<'_>>) ->
     .call(|| format!("sendmsg({} bytes, {} descriptors)", bytes.len(), fds.len()))
 }
 
-/// recvmsg(2) of one message and the descriptor that came with it; of no bytes when the peer has gone.
-pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<(usize, Option<OwnedFd>), SysError> {
+/// recvmsg(2) of one message and the descriptor that came with it; of no bytes when the peer has gone. Its length is
+/// asked for first: a buffer for the longest would be more pages than all else that a message takes.
+pub fn receive(socket: BorrowedFd<'_>) -> Result<(Vec<u8>, Option<OwnedFd>), SysError> {
+    let look = MsgFlags::MSG_PEEK | MsgFlags::MSG_TRUNC;
+    let length = retry(|| Ok(recvmsg::<()>(socket.as_raw_fd(), &mut [], None, look)?.bytes))?;
+    if length == 0 {
+        return Ok((Vec::new(), None));
+    }
+    let mut bytes = vec![0; length];
     let mut control = nix::cmsg_space!([RawFd; 1]);
-    let mut parts = [IoSliceMut::new(&mut *buffer)];
-    let flags = MsgFlags::MSG_CMSG_CLOEXEC;
-    let message = match recvmsg::<()>(socket.as_raw_fd(), &mut parts, Some(&mut control), flags) {
-        // The other side ended with words of ours unread. That is said once, and before its own last words.
-        Err(Errno::ECONNRESET | Errno::EINTR) => return receive(socket, buffer),
-        received => received.call(|| "recvmsg()")?,
-    };
-    let mut fd = None;
-    for control in message.cmsgs().call(|| "recvmsg(): control message")? {
-        if let ControlMessageOwned::ScmRights(fds) = control {
-            fd = fds.first().map(|raw| super::fs::own(*raw));
+    let (received, fd) = retry(|| {
+        let mut parts = [IoSliceMut::new(&mut bytes)];
+        let message =
+            recvmsg::<()>(socket.as_raw_fd(), &mut parts, Some(&mut control), MsgFlags::MSG_CMSG_CLOEXEC)?;
+        let mut fd = None;
+        for control in message.cmsgs()? {
+            if let ControlMessageOwned::ScmRights(fds) = control {
+                fd = fds.first().map(|raw| super::fs::own(*raw));
+            }
+        }
+        Ok((message.bytes, fd))
+    })?;
+    bytes.truncate(received);
+    Ok((bytes, fd))
+}
+
+/// If the other side has ended with words of ours unread, that is said once, and before its own last words.
+fn retry<T>(mut receive: impl FnMut() -> nix::Result<T>) -> Result<T, SysError> {
+    loop {
+        match receive() {
+            Err(Errno::ECONNRESET | Errno::EINTR) => {}
+            received => return received.call(|| "recvmsg()"),
         }
     }
-    Ok((message.bytes, fd))
 }
