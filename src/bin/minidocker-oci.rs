@@ -1,7 +1,5 @@
 //! The runtime. Everything is in the library.
 
-use std::process::ExitCode;
+#![no_main]
 
-fn main() -> ExitCode {
-    minidocker_oci::oci::main(std::env::args_os())
-}
+minidocker_oci::entry!(minidocker_oci::oci::main);

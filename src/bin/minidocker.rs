@@ -1,7 +1,5 @@
 //! The frontend. Everything is in the library.
 
-use std::process::ExitCode;
+#![no_main]
 
-fn main() -> ExitCode {
-    minidocker_oci::frontend::main(std::env::args_os())
-}
+minidocker_oci::entry!(minidocker_oci::frontend::main);

@@ -15,7 +15,6 @@ pub mod user;
 
 use std::ffi::OsString;
 use std::io::Write;
-use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 
@@ -29,27 +28,27 @@ pub fn command() -> clap::Command {
 }
 
 /// Runs one command. `args` begins with the program's name, as it does for a process.
-pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
+pub fn main(args: impl Iterator<Item = OsString>) -> u8 {
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(error) => return refused(&error),
     };
     let Command::Run(options) = &cli.command;
     match run::run(options) {
-        Ok(code) => ExitCode::from(code),
+        Ok(code) => code,
         Err(error) => {
             log::error(&format!("minidocker: {error:#}"));
-            ExitCode::from(exit::code(&error))
+            exit::code(&error)
         }
     }
 }
 
 /// `--help` and `--version` arrive here, too, and are no failure.
-fn refused(error: &clap::Error) -> ExitCode {
+fn refused(error: &clap::Error) -> u8 {
     let text = error.render().to_string();
     if error.use_stderr() {
         log::error(text.trim_end());
-        return ExitCode::from(exit::OURS);
+        return exit::OURS;
     }
     let print = || -> Result<()> {
         let mut out = std::io::stdout().lock();
@@ -57,7 +56,7 @@ fn refused(error: &clap::Error) -> ExitCode {
         out.flush().map_err(Into::into)
     };
     match print() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(_) => ExitCode::from(exit::OURS),
+        Ok(()) => 0,
+        Err(_) => exit::OURS,
     }
 }

@@ -14,7 +14,6 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use crate::container::id::ContainerId;
 use crate::container::notify::Manager;
@@ -42,32 +41,35 @@ pub fn command() -> clap::Command {
     Cli::definition()
 }
 
+/// An exit code.
+const FAILURE: u8 = 1;
+
 /// Runs one command. Any failure is exit code 1, of `exec` 255, and one line, on standard error and in the log.
-pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
+pub fn main(args: impl Iterator<Item = OsString>) -> u8 {
     let cli = match words::parsed(args) {
         Ok(cli) => cli,
         Err(error) => return refused(&error),
     };
     match begin(&cli).and_then(|()| dispatch(&cli)) {
-        Ok(code) => ExitCode::from(code),
+        Ok(code) => code,
         Err(error) => {
             log::error(&format!("{error:#}"));
             // As with runc: a program of `exec` may well end with 1.
-            if matches!(cli.command, Command::Exec(_)) { ExitCode::from(255) } else { ExitCode::FAILURE }
+            if matches!(cli.command, Command::Exec(_)) { 255 } else { FAILURE }
         }
     }
 }
 
 /// `--help` and `--version` arrive here, too, and are no failure.
-fn refused(error: &clap::Error) -> ExitCode {
+fn refused(error: &clap::Error) -> u8 {
     let text = error.render().to_string();
     if error.use_stderr() {
         log::error(&words::in_the_fields_words(error, &text));
-        return ExitCode::FAILURE;
+        return FAILURE;
     }
     match print(&text) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(_) => ExitCode::FAILURE,
+        Ok(()) => 0,
+        Err(_) => FAILURE,
     }
 }
 

@@ -5,6 +5,7 @@
 
 pub mod bpf;
 pub mod caps;
+pub mod entry;
 pub mod exe;
 pub mod fs;
 pub mod last_calls;
