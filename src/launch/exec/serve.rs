@@ -1,0 +1,209 @@
+//! Runs in: host. Answering helper and process until that has become its program.
+
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use nix::sys::wait::WaitStatus;
+use nix::unistd::Pid;
+
+use super::{ExecOrder, Executed, IfPaused};
+use crate::container::cgroup::{Cgroup, Tree};
+use crate::container::handshake::{Done, Link, Message};
+use crate::container::rdt;
+use crate::container::status::{Status, cannot_exec};
+use crate::error::{Doing, Kind, Result, errno_of, failure, invalid};
+use crate::launch::birth::Unadopted;
+use crate::launch::foreground::Signals;
+use crate::launch::newborn::{self, Patience};
+use crate::launch::receiver::Receiver;
+use crate::launch::serve::write_pid_file;
+use crate::launch::{listener, scheduling};
+use crate::proc::Proc;
+use crate::spec::oci::ContainerState;
+use crate::sys::{Errno, sched};
+
+/// What is said of a process that has gone without a word.
+const ENDED: &str =
+    "the process has ended before it became the program: it was killed, by a filter of linux.seccomp maybe";
+
+/// The host in conversation with helper and process.
+pub(super) struct Host<'a, 'o> {
+    order: &'a ExecOrder<'o>,
+    proc: &'a Proc,
+    cgroup: Option<&'a Cgroup>,
+    link: Link,
+    process: Option<(Pid, Unadopted)>,
+    /// What has been kept of the terminal, once that has been offered.
+    terminal: Option<Option<OwnedFd>>,
+}
+
+impl<'a, 'o> Host<'a, 'o> {
+    pub(super) fn new(
+        order: &'a ExecOrder<'o>,
+        proc: &'a Proc,
+        cgroup: Option<&'a Cgroup>,
+        link: Link,
+    ) -> Self {
+        let terminal = if order.plan.process.terminal.is_some() { None } else { Some(None) };
+        Self { order, proc, cgroup, link, process: None, terminal }
+    }
+
+    /// Answers until the link is closed: by execve, or by the end of all who had it.
+    pub(super) fn serve(&mut self, helper: &Unadopted) -> Result<()> {
+        self.link.end_silence()?;
+        let mut patience = Patience::default();
+        while let Some((message, fd)) = self.link.receive_unless::<Message>(&mut || {
+            self.goes_on(helper)?;
+            match &self.process {
+                Some((_, process)) => patience.with(process, self.proc),
+                None => patience.with(helper, self.proc).map(|_| true),
+            }
+        })? {
+            self.answer(message, fd)?;
+            self.link.send(&Done, None)?;
+        }
+        let Some((pid, process)) = &self.process else {
+            return Err(self.lost("the process that joins the namespaces has ended", helper.ended()?));
+        };
+        match self.proc.process(*pid)?.is_some_and(|(_, now)| now.executed) {
+            true => Ok(()),
+            false => Err(self.lost(ENDED, process.ended()?)),
+        }
+    }
+
+    /// If somebody has killed it, that may have been the container's end: its own process is about to end then, too,
+    /// and that is what is wrong.
+    fn lost(&self, text: &str, how: Option<WaitStatus>) -> anyhow::Error {
+        const LONGEST: Duration = Duration::from_secs(2);
+        const PAUSE: Duration = Duration::from_millis(5);
+        let was_killed = matches!(how, None | Some(WaitStatus::Signaled(_, Signal::SIGKILL, _)));
+        let end = Instant::now() + LONGEST;
+        while was_killed && matches!(self.order.init.is_ending(), Ok(false)) && Instant::now() < end {
+            std::thread::sleep(PAUSE);
+        }
+        let how = how.map(|status| format!(": {status:?}")).unwrap_or_default();
+        failure(Kind::System, format!("{text}{how}"))
+    }
+
+    /// What has gone meanwhile knows better what was wrong.
+    pub(super) fn better_reason(&self, error: anyhow::Error, helper: &Unadopted) -> anyhow::Error {
+        /// Between the end of the link and that of the process.
+        const A_MOMENT: Duration = Duration::from_millis(200);
+        let who = self.process.as_ref().map_or(helper, |(_, process)| process);
+        match errno_of(&error) {
+            // The second one is of an answer that nobody has read. The first may be of a socket of the caller's.
+            Some(Errno::EPIPE | Errno::ECONNRESET) => {
+                self.link.last_words().unwrap_or_else(|| match who.ends_within(A_MOMENT) {
+                    Ok(true) => self.lost(ENDED, None),
+                    _ => error,
+                })
+            }
+            _ => error,
+        }
+    }
+
+    /// Whether it makes sense to wait for somebody who has said nothing for a while.
+    fn goes_on(&self, helper: &Unadopted) -> Result<()> {
+        self.still_there()?;
+        if let (None, Some(status)) = (&self.process, helper.ended()?) {
+            // Whom it has cloned it can't say any more; that one ends with the link.
+            return Err(self.lost("the process that joins the namespaces has ended", Some(status)));
+        }
+        self.order.signals.map_or(Ok(()), Signals::refuse_to_wait)?;
+        match (self.order.if_paused, self.cgroup) {
+            (IfPaused::Refuse, Some(cgroup)) => {
+                let tree = Tree::find()?;
+                if tree.is_told_to_freeze(&self.order.record.cgroup)? {
+                    return Err(cannot_exec(&self.order.record.id, Status::Paused));
+                }
+                cgroup.refuse_frozen()
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn still_there(&self) -> Result<()> {
+        match self.order.init.is_ending()? {
+            true => Err(cannot_exec(&self.order.record.id, Status::Stopped)),
+            false => Ok(()),
+        }
+    }
+
+    /// As soon as the process is born, somebody in the container may speak for it, and for the helper, too (pidfd_getfd(2),
+    /// with CAP_SYS_PTRACE). So it is heard for what is its own only, and what it is is not asked.
+    fn answer(&mut self, message: Message, fd: Option<OwnedFd>) -> Result<()> {
+        match (message, fd) {
+            (Message::OfferTerminal, Some(master)) if self.terminal.is_none() => {
+                self.terminal = Some(self.order.terminal.take(master)?);
+                Ok(())
+            }
+            (Message::Born(_), Some(pidfd)) if self.process.is_none() => {
+                let (pid, process) = newborn::child(pidfd, self.proc)?;
+                self.process = Some((pid, process));
+                self.settle(pid)
+            }
+            (Message::OfferListener(number), None) => self.introduce_agent(number),
+            (Message::Failed(report), _) => Err(report.into()),
+            (other, _) => {
+                Err(failure(Kind::System, format!("{other:?} from a process that is to be executed")))
+            }
+        }
+    }
+
+    /// What only the host can give it; the process waits for that, and for the word that the container is still there.
+    fn settle(&self, pid: Pid) -> Result<()> {
+        let process = &self.order.plan.process;
+        if let Some(rdt) = &self.order.record.rdt {
+            rdt::Tree::find().and_then(|tree| tree.join(rdt, pid)).doing(|| "linux.intelRdt")?;
+        }
+        if let Some(affinity) = process.exec_affinity.as_ref().filter(|affinity| !affinity.last.is_empty()) {
+            sched::set_affinity(pid, &affinity.last.mask()).doing(|| "process.execCPUAffinity.final")?;
+        }
+        scheduling::set(pid, &process.scheduling).doing(|| "process")?;
+        self.still_there()
+    }
+
+    fn introduce_agent(&self, number: u32) -> Result<()> {
+        let nobody = || failure(Kind::System, "a listener is offered to nobody");
+        let (agent, (pid, process)) =
+            self.order.plan.listener.as_ref().zip(self.process.as_ref()).ok_or_else(nobody)?;
+        let fd = listener::take(process.pidfd()?, number, &self.link)?;
+        let record = self.order.record;
+        let state = record.hook_state(ContainerState::Running, Some(self.order.init.pid.as_raw()));
+        listener::send(agent, &record.bundle, &fd, (*pid, state))
+    }
+
+    /// The helper is gone, and may have said last whom it has cloned: that is killed and reaped, too. Who can't reap it
+    /// is the caller, and the end of a pid namespace waits until somebody has.
+    pub(super) fn abandon(mut self) {
+        /// More than are ever on their way, unless somebody else sends them.
+        const MOST: u32 = 16;
+        for _ in 0..MOST {
+            if self.process.is_some() {
+                break;
+            }
+            match self.link.receive_with_fd::<Message>() {
+                Ok(Some((Message::Born(_), Some(pidfd)))) => {
+                    self.process = newborn::child(pidfd, self.proc).ok();
+                }
+                Ok(Some(_)) => {}
+                Ok(None) | Err(_) => break,
+            }
+        }
+    }
+
+    /// It runs: what the caller knows it by. If the caller can't be told, it does not.
+    pub(super) fn hand_over(self, pidfd_to: Option<&Receiver>) -> Result<Executed> {
+        let gone = || invalid("there is no process");
+        let (pid, process) = self.process.ok_or_else(gone)?;
+        if let Some(receiver) = pidfd_to {
+            receiver.send(PIDFD_WORD, process.pidfd()?)?;
+        }
+        self.order.pid_file.map_or(Ok(()), |path| write_pid_file(path, pid))?;
+        Ok(Executed { pid, pidfd: process.adopt().ok_or_else(gone)?, terminal: self.terminal.flatten() })
+    }
+}
+
+/// runc's word, for a process of `exec`.
+const PIDFD_WORD: &[u8] = b"setns";
