@@ -299,12 +299,17 @@ fn who_keeps_its_link_or_stops_it_keeps_create_for_some_seconds_at_most() {
             }
         };
         let work = || {
-            for hooks in [json!({}), json!({ "startContainer": [{ "path": "/bin/true" }] })] {
-                let b = case.script("true", |config| {
+            let bundle = |hooks| {
+                case.script("true", |config| {
                     join(config, pid);
                     config["hooks"] = hooks;
-                });
-                let done = case.create(&b);
+                })
+            };
+            // Both at once, for each waits for seconds.
+            let both = [json!({}), json!({ "startContainer": [{ "path": "/bin/true" }] })].map(bundle);
+            let begun = both.each_ref().map(|b| case.call(["create", "-b", b.path(), &b.id]).spawn());
+            for (b, create) in both.iter().zip(begun) {
+                let done = create.wait();
                 assert!(done.code() < 2 && done.took < Duration::from_secs(20), "{what}: {done}");
                 case.delete(&b.id);
             }
