@@ -132,7 +132,7 @@ fn create(given: &mut Inherited<'_>) -> Result<Infallible> {
     if plan.namespaces.has_strangers() {
         // Who is born among them last has what this process has; the host does the rest of its part for that one.
         given.link()?.ask(&Message::Expecting, None)?;
-        strangers::join(plan, strangers, &mut program).doing(|| "namespaces")?;
+        strangers::join(given, strangers, &mut program).doing(|| "namespaces")?;
     } else {
         say_ready(given)?;
     }

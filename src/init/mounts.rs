@@ -40,7 +40,8 @@ pub(super) fn perform(
     let host = given.link()?;
     for (number, (step, found)) in given.plan.rootfs.mounts.iter().zip(found).enumerate() {
         let callers_cgroup = step.source == Source::OwnCgroup && !given.record.cgroup.is_ours();
-        let suspect = given.sources.joined(given.plan, LinuxNamespaceType::Pid).filter(|_| is_suspect);
+        let joined = given.sources.joined(given.plan, LinuxNamespaceType::Pid).filter(|_| is_suspect);
+        let suspect = joined.map(|(_, theirs)| theirs);
         let turn = Turn { number, step, root, host, plan: given.plan, callers_cgroup, suspect };
         mounted.add(&turn, found).doing(|| step.to_string())?;
     }

@@ -27,7 +27,7 @@ pub(super) fn enter(given: &mut Inherited<'_>) -> Result<Option<OwnedFd>> {
         given.link()?.ask(&Message::MapIds, None)?;
     }
     if !namespaces.needs_helper() {
-        join_rest(&namespaces.join.iter().zip(&given.sources.namespaces).collect::<Vec<_>>())?;
+        join(&given.sources.joins(plan).collect::<Vec<_>>())?;
     }
     if namespaces.joins(Kind::Mount) {
         // Its root is the current directory now; in a new one it is still the rootfs.
@@ -90,22 +90,22 @@ pub fn explain_new(error: SysError, plan: &Plan) -> SysError {
 /// Joins for a process that is cloned by this one, and leaves the host's file where it has to before that. Answers the
 /// pid namespace if that is to be joined last.
 pub fn join_as_helper(given: &Inherited<'_>) -> Result<Option<OwnedFd>> {
-    let (plan, fds) = (given.plan, given.sources.namespaces());
+    let (plan, sources) = (given.plan, &given.sources);
     let leave = || match given.candidate.departure {
         Departure::Early => given.candidate.leave_file(),
         Departure::Late | Departure::Sealed => Ok(()),
     };
     // In there it must not be traced, nor looked into through /proc (CVE-2016-9962); execve ends this.
     let hide = || nix::sys::prctl::set_dumpable(false).call(|| "prctl(PR_SET_DUMPABLE, 0)");
-    let last = strangers::to_join_last(plan, fds)?;
-    let others: Vec<_> =
-        plan.namespaces.join.iter().zip(fds).filter(|(join, _)| is_now(join, &last)).collect();
+    let last = strangers::to_join_last(plan, sources)?;
+    let user = sources.joined(plan, Kind::User);
+    let others: Vec<_> = sources.joins(plan).filter(|(join, _)| is_now(join, &last)).collect();
     match plan.authority {
         Authority::Root | Authority::NamespaceRoot => {
             // It will be seen in the namespaces that it joins: so it leaves the host's file first.
             leave()?;
             hide()?;
-            join_for_child(plan, fds, &others)?;
+            join_for_child(user, &others)?;
         }
         Authority::User => {
             let score = plan.process.as_ref().and_then(|process| process.oom_score_adj);
@@ -113,9 +113,9 @@ pub fn join_as_helper(given: &Inherited<'_>) -> Result<Option<OwnedFd>> {
             hide()?;
             // To leave takes a privilege that it has in there only. It is not dumpable, and in no namespace yet in
             // which it had a name.
-            join_user(plan, fds)?;
+            join(user.as_slice())?;
             leave()?;
-            join_rest(&others)?;
+            join(&others)?;
         }
     }
     Ok(last)
@@ -127,7 +127,7 @@ fn is_now(join: &Join, last: &Option<OwnedFd>) -> bool {
 
 /// Namespaces of the host need the host's privilege, those of a joined user namespace that namespace's: so first all
 /// that is possible, then the user namespace, then the rest.
-fn join_for_child(plan: &Plan, fds: &[OwnedFd], others: &[(&Join, &OwnedFd)]) -> Result<()> {
+fn join_for_child(user: Option<(&Join, &OwnedFd)>, others: &[(&Join, &OwnedFd)]) -> Result<()> {
     let mut rest = Vec::new();
     for (join, fd) in others {
         match set(fd, join) {
@@ -135,21 +135,12 @@ fn join_for_child(plan: &Plan, fds: &[OwnedFd], others: &[(&Join, &OwnedFd)]) ->
             joined => joined.doing(|| shown(join))?,
         }
     }
-    join_user(plan, fds)?;
-    join_rest(&rest)
+    join(user.as_slice())?;
+    join(&rest)
 }
 
-/// The user namespace alone.
-fn join_user(plan: &Plan, fds: &[OwnedFd]) -> Result<()> {
-    let user = bit(Kind::User);
-    match plan.namespaces.join.iter().zip(fds).find(|(join, _)| join.kind == user) {
-        Some((join, fd)) => set(fd, join).map_err(explain).doing(|| shown(join)),
-        None => Ok(()),
-    }
-}
-
-fn join_rest(rest: &[(&Join, &OwnedFd)]) -> Result<()> {
-    rest.iter().try_for_each(|(join, fd)| set(fd, join).map_err(explain).doing(|| shown(join)))
+fn join(these: &[(&Join, &OwnedFd)]) -> Result<()> {
+    these.iter().try_for_each(|(join, fd)| set(fd, join).map_err(explain).doing(|| shown(join)))
 }
 
 fn explain(error: SysError) -> SysError {

@@ -115,10 +115,18 @@ impl Sources {
         &self.namespaces
     }
 
-    /// The namespace of this type that is to be joined.
-    pub(super) fn joined(&self, plan: &Plan, kind: LinuxNamespaceType) -> Option<&OwnedFd> {
-        let mut joined = plan.namespaces.join.iter().zip(&self.namespaces);
-        joined.find(|(join, _)| join.kind == bit(kind)).map(|(_, fd)| fd)
+    /// The same, each with what the plan says of it.
+    pub(super) fn joins<'s>(&'s self, plan: &'s Plan) -> impl Iterator<Item = (&'s Join, &'s OwnedFd)> {
+        plan.namespaces.join.iter().zip(&self.namespaces)
+    }
+
+    /// The one of this type.
+    pub(super) fn joined<'s>(
+        &'s self,
+        plan: &'s Plan,
+        kind: LinuxNamespaceType,
+    ) -> Option<(&'s Join, &'s OwnedFd)> {
+        self.joins(plan).find(|(join, _)| join.kind == bit(kind))
     }
 
     /// What has been opened.

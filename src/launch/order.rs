@@ -86,8 +86,6 @@ impl Order<'_> {
     /// What is kept for processes that `exec` starts.
     pub(super) fn for_exec(&self) -> ForExec {
         let (spec, plan) = (&self.bundle.spec, self.plan);
-        let joined = plan.namespaces.join.iter().map(|join| join.kind);
-        let namespaces = joined.fold(plan.namespaces.new, |all, kind| all | kind);
         let linux = spec.linux().as_ref();
         let mappings = |of: fn(&Linux) -> &Option<Vec<LinuxIdMapping>>| {
             linux
@@ -113,7 +111,7 @@ impl Order<'_> {
                 listener_path: seccomp.listener.as_ref().map(|listener| listener.path.clone()),
                 listener_metadata: seccomp.listener.as_ref().and_then(|listener| listener.metadata.clone()),
             }),
-            ..ForExec::of(process, namespaces)
+            ..ForExec::of(process, plan.namespaces.all())
         }
     }
 

@@ -74,6 +74,11 @@ impl Namespaces {
         self.makes(kind) || self.joins(kind)
     }
 
+    /// The types of all these, as CLONE_NEW* bits.
+    pub fn all(&self) -> u64 {
+        self.join.iter().fold(self.new, |all, join| all | join.kind)
+    }
+
     /// That what is changed in the namespace of this type is not the host's.
     pub fn own(&self, kind: LinuxNamespaceType, facts: HostFacts) -> Result<()> {
         // The specification's word; what it displays as is the kernel's.
