@@ -119,7 +119,7 @@ pub enum Message {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Done;
 
-/// What `start` says at the gate.
+/// What `start` says at the gate, and a helper to who runs hooks for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Go;
 

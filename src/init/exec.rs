@@ -6,13 +6,12 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use nix::sys::socket::{SockFlag, accept4};
 
 use super::program::Program;
-use super::{Candidate, Departure, Gate, Inherited, run_hooks};
+use super::{Candidate, Departure, Gate, Inherited, hooks};
 use crate::container::handshake::{Go, Hints, Link, Message, Report};
 use crate::error::{Doing, Kind, Result, failure};
 use crate::plan::capabilities::CapabilitySets;
 use crate::plan::process::ProcessPlan;
 use crate::plan::seccomp;
-use crate::spec::oci::ContainerState;
 use crate::sys::last_calls::{BIRTH, LastCalls, Pause, Waiting};
 use crate::sys::process::{BrokenPipe, SIBLING, Side};
 use crate::sys::{self, Call, retry_eintr};
@@ -113,7 +112,7 @@ fn from_here(
         }
         given.candidate.link = Some(wait_at(gate)?);
     }
-    run_hooks(given, "startContainer", ContainerState::Created)?;
+    hooks::start_container(given)?;
     finish(calls, &hints)
 }
 

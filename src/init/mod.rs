@@ -13,6 +13,7 @@ mod devices;
 mod environment;
 mod exec;
 mod harden;
+mod hooks;
 mod identity;
 mod join;
 mod mounts;
@@ -28,15 +29,14 @@ mod terminal;
 
 use std::convert::Infallible;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
 
 use attributes::AtExec;
 
 use crate::container::handshake::{Done, Link, Message};
-use crate::container::hooks::{self, Occasion, Output};
+use crate::container::hooks::Output;
 use crate::error::{Doing, Kind, Result, failure};
 use crate::plan::{Plan, RootSwitch};
-use crate::spec::oci::{ContainerState, LinuxNamespaceType};
+use crate::spec::oci::LinuxNamespaceType;
 use crate::spec::record::Record;
 use crate::sys::{self, Call};
 
@@ -109,13 +109,13 @@ pub fn enter(mut inherited: Inherited<'_>) -> ! {
 fn create(given: &mut Inherited<'_>) -> Result<Infallible> {
     prepare(given)?;
     let plan = given.plan;
-    let strangers = namespaces::enter(given).doing(|| "namespaces")?;
+    let mut outside = namespaces::enter(given).doing(|| "namespaces")?;
     let labels = plan.process.as_ref().map(|process| AtExec::open(&process.labels)).transpose()?;
     let root = rootfs::assemble(given).doing(|| "rootfs")?;
     if plan.hooks.any_for_host_in_create() {
         given.link()?.ask(&Message::RunHostHooks, None)?;
     }
-    run_hooks(given, "createContainer", ContainerState::Creating)?;
+    outside.run_hooks(given)?;
     let pty = terminal::open(plan, &root).doing(|| "terminal")?;
     pivot::into(plan, &root).doing(|| "pivot")?;
     if let Some(pty) = pty {
@@ -132,7 +132,7 @@ fn create(given: &mut Inherited<'_>) -> Result<Infallible> {
     if plan.namespaces.has_strangers() {
         // Who is born among them last has what this process has; the host does the rest of its part for that one.
         given.link()?.ask(&Message::Expecting, None)?;
-        strangers::join(given, strangers, &mut program).doing(|| "namespaces")?;
+        outside.end(given, &mut program).doing(|| "namespaces")?;
     } else {
         say_ready(given)?;
     }
@@ -172,24 +172,6 @@ fn prepare(given: &mut Inherited<'_>) -> Result<()> {
     // Modes of what is made below are exact.
     given.candidate.umask = sys::process::umask(0);
     Ok(())
-}
-
-fn run_hooks(given: &Inherited<'_>, kind: &str, status: ContainerState) -> Result<()> {
-    let (hooks, cwd) = match status {
-        // Before the pivot the host's paths are there.
-        ContainerState::Creating => (&given.plan.hooks.create_container, given.record.bundle.as_path()),
-        _ => (&given.plan.hooks.start_container, Path::new("/")),
-    };
-    if hooks.is_empty() {
-        return Ok(());
-    }
-    let state = given.record.hook_state(status, Some(nix::unistd::getpid().as_raw()));
-    // A hook makes its files as the caller would.
-    let own = sys::process::umask(given.candidate.umask);
-    let on = Occasion { kind, state: &state, cwd, output: given.hook_output, stops: &[] };
-    let outcome = hooks::run(on, hooks);
-    sys::process::umask(own);
-    outcome
 }
 
 /// Whether the container has a mount namespace that nobody else has.

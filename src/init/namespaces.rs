@@ -4,7 +4,8 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use nix::sched::{CloneFlags, setns, unshare};
 
-use super::{Departure, Inherited, attributes, session, strangers};
+use super::strangers::{self, Outside};
+use super::{Departure, Inherited, attributes, session};
 use crate::container::handshake::Message;
 use crate::container::process::TOO_MANY;
 use crate::error::{Doing, Result, errno_of, unsupported};
@@ -14,13 +15,13 @@ use crate::proc::Proc;
 use crate::spec::oci::LinuxNamespaceType as Kind;
 use crate::sys::{self, Call, Errno, SysError};
 
-/// Joins what is to be joined, and makes the new ones what the configuration says. Answers what is left to be joined.
-pub(super) fn enter(given: &mut Inherited<'_>) -> Result<Option<OwnedFd>> {
+/// Joins what is to be joined, and makes the new ones what the configuration says.
+pub(super) fn enter(given: &mut Inherited<'_>) -> Result<Outside> {
     let plan = given.plan;
     let namespaces = &plan.namespaces;
-    let mut last = None;
+    let mut outside = Outside::default();
     if namespaces.has_strangers() {
-        last = join_as_helper(given)?;
+        outside = join_but_last(given)?;
         make(plan, namespaces.made_by_clone() & !bit(Kind::Time))?;
     }
     if namespaces.id_maps.is_some() {
@@ -37,7 +38,7 @@ pub(super) fn enter(given: &mut Inherited<'_>) -> Result<Option<OwnedFd>> {
     // As long as this process has the caller's ids: what it opens is what the caller may, and its own files in
     // /proc still belong to it.
     given.sources.open_late(plan)?;
-    if let Some(theirs) = &last {
+    if let Outside::Until(theirs) = &outside {
         strangers::find_procs(given, theirs)?;
     }
     make_clocks(plan)?;
@@ -61,7 +62,7 @@ pub(super) fn enter(given: &mut Inherited<'_>) -> Result<Option<OwnedFd>> {
         set_sysctls(plan, &Proc::open()?)?;
     }
     session::begin(plan)?;
-    Ok(last)
+    Ok(outside)
 }
 
 /// What a clone would have made.
@@ -87,9 +88,13 @@ pub fn explain_new(error: SysError, plan: &Plan) -> SysError {
     SysError { call: format!("{}{hint}", error.call), ..error }
 }
 
-/// Joins for a process that is cloned by this one, and leaves the host's file where it has to before that. Answers the
-/// pid namespace if that is to be joined last.
-pub fn join_as_helper(given: &Inherited<'_>) -> Result<Option<OwnedFd>> {
+/// Joins for a process that is cloned by this one, and leaves the host's file where it has to before that.
+pub fn join_as_helper(given: &Inherited<'_>) -> Result<()> {
+    join_but_last(given).map(drop)
+}
+
+/// The same, but for a pid namespace that can be joined last.
+fn join_but_last(given: &Inherited<'_>) -> Result<Outside> {
     let (plan, sources) = (given.plan, &given.sources);
     let leave = || match given.candidate.departure {
         Departure::Early => given.candidate.leave_file(),
@@ -97,32 +102,36 @@ pub fn join_as_helper(given: &Inherited<'_>) -> Result<Option<OwnedFd>> {
     };
     // In there it must not be traced, nor looked into through /proc (CVE-2016-9962); execve ends this.
     let hide = || nix::sys::prctl::set_dumpable(false).call(|| "prctl(PR_SET_DUMPABLE, 0)");
-    let last = strangers::to_join_last(plan, sources)?;
     let user = sources.joined(plan, Kind::User);
-    let others: Vec<_> = sources.joins(plan).filter(|(join, _)| is_now(join, &last)).collect();
+    let others = |outside: &Outside| -> Vec<_> {
+        sources.joins(plan).filter(|(join, _)| is_now(join, outside)).collect()
+    };
     match plan.authority {
         Authority::Root | Authority::NamespaceRoot => {
             // It will be seen in the namespaces that it joins: so it leaves the host's file first.
             leave()?;
             hide()?;
-            join_for_child(user, &others)?;
+            let outside = Outside::of(given)?;
+            join_for_child(user, &others(&outside))?;
+            Ok(outside)
         }
         Authority::User => {
             let score = plan.process.as_ref().and_then(|process| process.oom_score_adj);
             score.map_or(Ok(()), |score| attributes::set_oom_score(&Proc::open()?, "self", score))?;
             hide()?;
+            let outside = Outside::of(given)?;
             // To leave takes a privilege that it has in there only. It is not dumpable, and in no namespace yet in
             // which it had a name.
             join(user.as_slice())?;
             leave()?;
-            join(&others)?;
+            join(&others(&outside))?;
+            Ok(outside)
         }
     }
-    Ok(last)
 }
 
-fn is_now(join: &Join, last: &Option<OwnedFd>) -> bool {
-    join.kind != bit(Kind::User) && (join.kind != bit(Kind::Pid) || last.is_none())
+fn is_now(join: &Join, outside: &Outside) -> bool {
+    join.kind != bit(Kind::User) && (join.kind != bit(Kind::Pid) || !matches!(outside, Outside::Until(_)))
 }
 
 /// Namespaces of the host need the host's privilege, those of a joined user namespace that namespace's: so first all
@@ -162,7 +171,7 @@ fn set(fd: &OwnedFd, join: &Join) -> Result<(), SysError> {
     setns(fd.as_fd(), kind).call(|| format!("setns({kind:?})"))
 }
 
-fn become_first(plan: &Plan) -> Result<()> {
+pub(super) fn become_first(plan: &Plan) -> Result<()> {
     let maps = plan.namespaces.id_maps.as_ref();
     become_ids(maps.map_or((0, 0), |maps| (maps.uid.first(), maps.gid.first())))
 }

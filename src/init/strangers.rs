@@ -7,33 +7,61 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use nix::sched::{CloneFlags, setns};
 
+use super::Inherited;
+use super::hooks::{self, Outsider};
 use super::namespaces::shown;
 use super::procfs::Context;
 use super::program::{Program, if_none_is_born};
-use super::{Inherited, Sources};
 use crate::error::{Doing, Result};
-use crate::plan::Plan;
 use crate::plan::mounts::Source;
 use crate::spec::oci::LinuxNamespaceType as Kind;
 use crate::sys::{Call, namespace};
 
-/// The same if it is to be joined last: as long as it is not, not even a hook is born in it. One that does not belong
-/// to the container's user namespace can only be joined from outside of that.
-pub(super) fn to_join_last(plan: &Plan, sources: &Sources) -> Result<Option<OwnedFd>> {
-    let Some((_, pid)) = sources.joined(plan, Kind::Pid) else { return Ok(None) };
-    let is_last = match sources.joined(plan, Kind::User) {
-        Some((_, user)) => namespace::is_same(namespace::owner(pid.as_fd())?.as_fd(), user.as_fd())?,
-        None => !plan.namespaces.makes(Kind::User),
-    };
-    is_last.then(|| pid.try_clone().call(|| "dup()")).transpose().map_err(Into::into)
+/// How what has the host in reach stays outside of a pid namespace that is joined.
+#[derive(Debug, Default)]
+pub(super) enum Outside {
+    /// None is joined.
+    #[default]
+    OfNothing,
+    /// This one is joined last.
+    Until(OwnedFd),
+    /// It is joined already, and what this process clones is born in it: somebody else runs the hooks, if there are any.
+    But(Option<Outsider>),
 }
 
-/// From now on what this process clones is in it: the program, for one. `last` is what is left to be joined.
-pub(super) fn join(given: &Inherited<'_>, last: Option<OwnedFd>, program: &mut Program) -> Result<()> {
-    name(given).into_iter().for_each(|name| program.joins(name));
-    last.map_or(Ok(()), |namespace| setns(namespace, CloneFlags::CLONE_NEWPID))
-        .call(|| "setns(CLONE_NEWPID)")
-        .map_err(Into::into)
+impl Outside {
+    /// Before the first namespace is joined. A pid namespace that does not belong to the container's user namespace can
+    /// only be joined from outside of that, and with that one.
+    pub(super) fn of(given: &Inherited<'_>) -> Result<Self> {
+        let (plan, sources) = (given.plan, &given.sources);
+        let Some((_, pid)) = sources.joined(plan, Kind::Pid) else { return Ok(Self::OfNothing) };
+        let is_last = match sources.joined(plan, Kind::User) {
+            Some((_, user)) => namespace::is_same(namespace::owner(pid.as_fd())?.as_fd(), user.as_fd())?,
+            None => !plan.namespaces.makes(Kind::User),
+        };
+        match is_last {
+            true => Ok(Self::Until(pid.try_clone().call(|| "dup()")?)),
+            false => Outsider::begin(given).map(Self::But),
+        }
+    }
+
+    /// The createContainer hooks: as long as the host's mounts are their root, they are not among strangers either.
+    pub(super) fn run_hooks(&mut self, given: &Inherited<'_>) -> Result<()> {
+        match self {
+            Self::But(outsider) => outsider.take().map_or(Ok(()), Outsider::run),
+            Self::OfNothing | Self::Until(_) => hooks::create_container(given),
+        }
+    }
+
+    /// From now on what this process clones is in it: the program, for one.
+    pub(super) fn end(self, given: &Inherited<'_>, program: &mut Program) -> Result<()> {
+        name(given).into_iter().for_each(|name| program.joins(name));
+        match self {
+            Self::Until(pid) => setns(pid, CloneFlags::CLONE_NEWPID).call(|| "setns(CLONE_NEWPID)")?,
+            Self::OfNothing | Self::But(_) => {}
+        }
+        Ok(())
+    }
 }
 
 /// The pid namespace that is joined, for messages.

@@ -14,7 +14,7 @@ use nix::sys::socket::{MsgFlags, recv, send};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 
-use crate::support::bundle::{Bundle, add_mount, set_capabilities, set_namespace};
+use crate::support::bundle::{Bundle, add_mount, add_user_namespace, set_capabilities, set_namespace};
 use crate::support::{BEFORE_PIDNS, Case, case, installed, kernel_is_at_least, need, read, runtime};
 
 /// A container that others join, with this program, which may look into each process of its pid namespace.
@@ -123,22 +123,90 @@ fn the_hosts_program_is_in_nobody_that_strangers_see() {
     case.delete(&a.id);
 }
 
+/// The pid namespace is joined last if it belongs to the container's user namespace, and else before that one: both ways.
+fn either_way(case: &Case, pid: i32, hooks: &Value) -> [Bundle; 2] {
+    let last = case.script("sleep 1000", |config| {
+        join(config, pid);
+        config["hooks"] = hooks.clone();
+    });
+    let first = case.script("sleep 1000", |config| {
+        join(config, pid);
+        config["hooks"] = hooks.clone();
+        add_user_namespace(config, 100_000);
+        config["mounts"].as_array_mut().unwrap().retain(|mount| mount["type"] != "proc");
+    });
+    first.chown(100_000);
+    [last, first]
+}
+
+fn hook(script: &str) -> Value {
+    json!([{ "path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/bin:/usr/bin"] }])
+}
+
 /// As long as the host's mounts are its root it would be one of those that may be traced.
 #[test]
 fn a_hook_that_is_to_run_before_the_pivot_is_not_among_the_strangers() {
     let case = case!();
     let (a, pid) = strangers(&case, "sleep 1000");
-    let seen = case.path("seen");
-    let b = case.script("sleep 1000", |config| {
-        join(config, pid);
-        let script = format!("readlink /proc/self/ns/pid /proc/self/ns/net >{}", seen.display());
-        config["hooks"] = json!({ "createContainer": [{ "path": "/bin/sh", "args": ["sh", "-c", script] }] });
-    });
-    case.created(&b);
-    let link = |who: &str, name: &str| std::fs::read_link(format!("/proc/{who}/ns/{name}")).unwrap();
-    let network = link(&case.pid(&b.id).to_string(), "net");
-    assert_eq!(read(seen), format!("{}\n{}\n", link("self", "pid").display(), network.display()));
-    case.delete(&b.id);
+    let link = |who: &str, name: &str| {
+        std::fs::read_link(format!("/proc/{who}/ns/{name}")).unwrap().display().to_string()
+    };
+    let seen = case.file("seen", "", 0o666);
+    let script = format!(
+        "exec >{}; for name in pid user mnt net uts ipc cgroup; do readlink /proc/self/ns/$name; done; id -u; pwd; \
+         grep ^0: /proc/self/cgroup; ps -o tty= $$; ls /proc/self/fd | wc -w",
+        seen.display()
+    );
+    for b in either_way(&case, pid, &json!({ "createContainer": hook(&script) })) {
+        case.created(&b);
+        let init = case.pid(&b.id).to_string();
+        let mut expected = vec![link("self", "pid")];
+        expected.extend(["user", "mnt", "net", "uts", "ipc", "cgroup"].map(|name| link(&init, name)));
+        // No terminal, and the fourth descriptor is of what `ls` reads.
+        expected.extend(["0", b.path(), "0::/", "?", "4"].map(str::to_owned));
+        assert_eq!(read(&seen).lines().collect::<Vec<_>>(), expected);
+        case.delete(&b.id);
+    }
+    case.delete(&a.id);
+}
+
+/// The process that it names is not yet the container's first one, and is where that will be.
+#[test]
+fn hooks_of_create_come_to_the_container_by_the_pid_that_they_read() {
+    let case = case!();
+    let (a, pid) = strangers(&case, "sleep 1000");
+    // They begin in the bundle.
+    let script = "exec >>seen; dir=$(pwd) pid=$(sed 's/.*\"pid\":\\([0-9]*\\).*/\\1/'); \
+         for name in user mnt net uts ipc cgroup; do readlink /proc/$pid/ns/$name; done; \
+         nsenter -t $pid -n readlink /proc/self/ns/net; grep ^0: /proc/$pid/cgroup; cd /proc/$pid/root; ls .$dir/seen";
+    let hooks = json!({ "prestart": hook(script), "createRuntime": hook(script) });
+    for b in either_way(&case, pid, &hooks) {
+        case.created(&b);
+        let init = case.pid(&b.id);
+        let link =
+            |name| std::fs::read_link(format!("/proc/{init}/ns/{name}")).unwrap().display().to_string();
+        let mut expected: Vec<String> =
+            ["user", "mnt", "net", "uts", "ipc", "cgroup", "net"].map(link).into();
+        let cgroups = read(format!("/proc/{init}/cgroup"));
+        expected.push(cgroups.lines().find(|line| line.starts_with("0:")).unwrap().to_owned());
+        expected.push(format!(".{}/seen", b.path()));
+        assert_eq!(
+            read(b.dir.join("seen")).lines().collect::<Vec<_>>(),
+            [&expected[..], &expected[..]].concat()
+        );
+        case.delete(&b.id);
+    }
+    case.delete(&a.id);
+}
+
+#[test]
+fn a_hook_that_fails_before_the_pivot_is_named_and_leaves_nothing() {
+    let case = case!();
+    let (a, pid) = strangers(&case, "sleep 1000");
+    let hooks = json!({ "createContainer": hook("echo some words >&2; exit 7") });
+    for b in either_way(&case, pid, &hooks) {
+        case.create(&b).fails(&["createContainer hook #0", "exited 7", "some words"]);
+    }
     case.delete(&a.id);
 }
 

@@ -4,6 +4,8 @@ use serde_json::json;
 
 use crate::bundle::Bundle;
 use crate::clause::{Clause, Outcome, Stop, expect, must, same};
+use crate::draft::Draft;
+
 use crate::lab::Lab;
 use crate::seen::Seen;
 
@@ -13,6 +15,10 @@ const IN_RUNTIME: &str = "hooks MUST be executed in the runtime namespace.";
 const IN_CONTAINER: &str = "hooks MUST be executed in the container namespace.";
 const STATE: &str = "The state of the container MUST be passed to hooks over stdin";
 const STOPS: &str = "If any … hook fails, the runtime MUST generate an error, stop the container, and continue the lifecycle at step 12.";
+
+const AMONG_STRANGERS: &str = "Before the pivot a hook has the host's mounts as its root. In a pid namespace that is joined \
+    others are already, and with CAP_SYS_PTRACE they would come to the host's files through it: it runs in the host's pid \
+    namespace, in all others of the container.";
 
 const CREATE_KINDS: [&str; 3] = ["prestart", "createRuntime", "createContainer"];
 const ALL_KINDS: [&str; 6] =
@@ -37,6 +43,20 @@ pub(crate) const CLAUSES: &[Clause] = &[
     must("config.hooks.poststop.namespace", (HOOKS, IN_RUNTIME), |lab| {
         runs_in(lab, "poststop", Side::Runtime)
     }),
+    must("config.hooks.create-container.namespaces", (HOOKS, IN_CONTAINER), |lab| {
+        shares_all(lab.base(), "createContainer")
+    }),
+    must("config.hooks.start-container.namespaces", (HOOKS, IN_CONTAINER), |lab| {
+        shares_all(lab.base(), "startContainer")
+    }),
+    must("config.hooks.create-container.namespaces.joined-pid", (HOOKS, IN_CONTAINER), |lab| {
+        let first = lab.base().then("wait").start()?;
+        first.seen()?;
+        let pid = format!("/proc/{}/ns/pid", first.pid);
+        shares_all(lab.base().join("pid", pid), "createContainer")?;
+        first.remove()
+    })
+    .differs(AMONG_STRANGERS),
     must(
         "config.hooks.create-container.before-pivot",
         (
@@ -252,6 +272,16 @@ fn runs_in(lab: &Lab<'_>, kind: &str, side: Side) -> Outcome {
     let seen = bundle.record(kind)?["namespaces"]["mnt"].as_str().unwrap_or("none").to_owned();
     let wanted = if seen == own { Side::Runtime } else { Side::Container };
     expect(wanted == side, format!("{kind} has run in the {wanted:?} mount namespace").to_lowercase())
+}
+
+/// It runs where the program does, in each type of namespace.
+fn shares_all(draft: Draft<'_>, kind: &str) -> Outcome {
+    let container = draft.hook(kind, kind).start()?;
+    container.end()?;
+    let (hook, program) = (container.bundle.record(kind)?, container.seen()?);
+    container.delete()?;
+    let (hook, program) = (hook["namespaces"].clone(), program["namespaces"].clone());
+    expect(hook == program, format!("{kind} has run in {hook}, the program in {program}"))
 }
 
 /// `create` fails, hooks after the failed one don't run, and those for the end do.

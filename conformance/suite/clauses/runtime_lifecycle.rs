@@ -105,6 +105,16 @@ pub(crate) const CLAUSES: &[Clause] = &[
         },
     ),
     must(
+        "runtime.state.pid.hooks.runtime",
+        (STATE, "For hooks executed in the runtime namespace, it is the pid as seen by the runtime."),
+        |lab| hooks_know(lab, &["prestart", "createRuntime", "poststart"], Value::from),
+    ),
+    must(
+        "runtime.state.pid.hooks.container",
+        (STATE, "For hooks executed in the container namespace, it is the pid as seen by the container."),
+        |lab| hooks_know(lab, &["createContainer", "startContainer"], |_| json!(1)),
+    ),
+    must(
         "runtime.state.bundle",
         (STATE, "bundle (string, REQUIRED) is the absolute path to the container's bundle directory."),
         |lab| {
@@ -267,6 +277,18 @@ pub(crate) const CLAUSES: &[Clause] = &[
         },
     ),
 ];
+
+/// What `pid` hooks read, of a container that has that one in its file and is process 1 of its own namespace.
+fn hooks_know(lab: &Lab<'_>, kinds: &[&str], wanted: fn(i32) -> Value) -> Outcome {
+    let draft = kinds.iter().fold(lab.base(), |draft, kind| draft.hook(kind, kind));
+    let container = draft.then("wait").start()?;
+    container.seen()?.is("pid", 1)?;
+    for kind in kinds {
+        let pid = container.bundle.record(kind)?["stdin"]["pid"].clone();
+        same(&format!("the pid for {kind}"), &pid, &wanted(container.pid))?;
+    }
+    container.remove()
+}
 
 /// A created container's state is looked at.
 fn state(lab: &Lab<'_>, look: impl FnOnce(&Value) -> Outcome) -> Outcome {
