@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, ValueHint};
 
 use super::verb::Command;
+use crate::plan::{Rootless, Wishes};
+use crate::spec::record::Driver;
 
 /// The heading of what every verb takes, so that its own options stand first in its --help.
 const GLOBAL: &str = "Global options";
@@ -42,16 +44,43 @@ pub(super) struct Globals {
     pub(super) root: Option<PathBuf>,
     /// Make cgroups through systemd, as --cgroup-manager systemd does
     #[arg(long, global = true, help_heading = GLOBAL)]
-    pub(super) systemd_cgroup: bool,
+    systemd_cgroup: bool,
     /// Whether to do without a cgroup that there is no permission to make; auto: if not root [default: auto]
     #[arg(long, help_heading = GLOBAL, value_name = "WHETHER", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_enum)]
-    pub(super) rootless: Option<RootlessArg>,
+    rootless: Option<RootlessArg>,
     /// Who makes the cgroup of a new container, if it gets one [default: cgroupfs]
     #[arg(long, global = true, help_heading = GLOBAL, value_enum, value_name = "MANAGER")]
-    pub(super) cgroup_manager: Option<CgroupManager>,
+    cgroup_manager: Option<CgroupManager>,
     /// Print the version
     #[arg(short, long, action = clap::ArgAction::Version)]
     version: Option<bool>,
+}
+
+impl Globals {
+    /// What they say of every new container.
+    pub(super) fn wishes(&self) -> Wishes {
+        Wishes { driver: self.driver(), rootless: self.rootless(), ..Wishes::default() }
+    }
+
+    /// Of a new container; later verbs may say it, too, and go by what `create` did. podman says --systemd-cgroup for all
+    /// of its containers, and --cgroup-manager besides for one that is to have none.
+    fn driver(&self) -> Driver {
+        match self.cgroup_manager {
+            Some(CgroupManager::Disabled) => Driver::Disabled,
+            Some(CgroupManager::Systemd) => Driver::Systemd,
+            Some(CgroupManager::Cgroupfs) => Driver::Cgroupfs,
+            None if self.systemd_cgroup => Driver::Systemd,
+            None => Driver::Cgroupfs,
+        }
+    }
+
+    fn rootless(&self) -> Rootless {
+        match self.rootless {
+            None | Some(RootlessArg::Auto) => Rootless::Auto,
+            Some(RootlessArg::True) => Rootless::True,
+            Some(RootlessArg::False) => Rootless::False,
+        }
+    }
 }
 
 /// What a command line asks for.
@@ -108,14 +137,14 @@ pub(super) enum LogLevel {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum CgroupManager {
+enum CgroupManager {
     Cgroupfs,
     Systemd,
     Disabled,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum RootlessArg {
+enum RootlessArg {
     True,
     False,
     Auto,
@@ -125,7 +154,7 @@ pub(super) enum RootlessArg {
 mod tests {
     use super::{Cli, Command};
     use crate::oci::deferred::Deferred;
-    use crate::oci::verb::ListFormat;
+    use crate::oci::reports::ListFormat;
     use crate::oci::words::parsed;
 
     fn parse(line: &str) -> Result<Cli, clap::Error> {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::verb::NewArgs;
+use super::create::NewArgs;
 use crate::criu::{CgroupMode, NetworkLock, Opts, PageServer};
 use crate::error::{Doing, Result, invalid};
 use crate::sys;

@@ -2,39 +2,35 @@
 //! expect to hear. runc's own flags and words are its base.
 
 mod cli;
+mod create;
 mod deferred;
 mod duration;
 mod exec;
 mod images;
+mod reports;
 mod update;
 mod verb;
 mod words;
 
 use std::ffi::OsString;
 use std::io::Write;
-use std::os::fd::AsFd;
 use std::path::PathBuf;
 
 use crate::container::id::ContainerId;
 use crate::container::notify::Manager;
 use crate::error::{Doing, Result, invalid};
 use crate::log::{self, Format};
-use crate::plan::{Rootless, Wishes};
 use crate::proc;
-use crate::spec::events::Event;
-use crate::spec::record::Driver;
 use crate::sys;
 use crate::verbs::create::Creation;
 use crate::verbs::delete::Force;
-use crate::verbs::events::Reader;
 use crate::verbs::kill::Reach;
-use crate::verbs::run::Attendance;
 use crate::verbs::spec::Kind as SpecKind;
 use crate::verbs::{self, Runtime};
-use cli::{CgroupManager, Cli, LogFormat, LogLevel, RootlessArg};
+use cli::{Cli, LogFormat, LogLevel};
 use deferred::Deferred;
 use images::RestoreArgs;
-use verb::{Command, CreateArgs, EventsArgs, ListArgs, ListFormat, PsArgs};
+use verb::Command;
 
 /// The definition of the command line, for manual pages and shell completions.
 pub fn command() -> clap::Command {
@@ -126,10 +122,12 @@ fn manager() -> Result<Option<Manager>> {
 
 fn dispatch(cli: &Cli) -> Result<u8> {
     match &cli.command {
-        Command::Create(Deferred(args)) => verbs::create::create(&runtime(cli)?, &creation(cli, args)?)?,
+        Command::Create(Deferred(args)) => {
+            verbs::create::create(&runtime(cli)?, &args.creation(&cli.globals)?)?
+        }
         Command::Run(Deferred(args)) => {
-            let attendance = attendance((args.detach, args.keep), args.no_subreaper)?;
-            return verbs::run::run(&runtime(cli)?, &creation(cli, &args.create)?, attendance);
+            let attendance = args.attendance()?;
+            return verbs::run::run(&runtime(cli)?, &args.create.creation(&cli.globals)?, attendance);
         }
         Command::Start { id } => verbs::start::start(&runtime(cli)?, &parse(id)?, manager()?.as_ref())?,
         Command::State { id } => print_json(&verbs::state::state(&runtime(cli)?, &parse(id)?)?)?,
@@ -151,13 +149,13 @@ fn dispatch(cli: &Cli) -> Result<u8> {
         }
         Command::Pause { id } => verbs::pause::pause(&runtime(cli)?, &parse(id)?)?,
         Command::Resume { id } => verbs::pause::resume(&runtime(cli)?, &parse(id)?)?,
-        Command::Events(Deferred(args)) => events(&runtime(cli)?, args)?,
+        Command::Events(Deferred(args)) => reports::events(&runtime(cli)?, args)?,
         Command::Checkpoint(Deferred(args)) => {
             verbs::checkpoint::checkpoint(&runtime(cli)?, &parse(args.id())?, args.asked()?)?;
         }
         Command::Restore(Deferred(args)) => return restore(cli, args),
-        Command::Ps(Deferred(args)) => ps(&runtime(cli)?, args)?,
-        Command::List(Deferred(args)) => list(&runtime(cli)?, args)?,
+        Command::Ps(Deferred(args)) => reports::ps(&runtime(cli)?, args)?,
+        Command::List(Deferred(args)) => reports::list(&runtime(cli)?, args)?,
         Command::Spec { bundle, rootless } => {
             let kind = if *rootless { SpecKind::Rootless } else { SpecKind::Root };
             verbs::spec::spec(bundle, kind)?;
@@ -195,108 +193,13 @@ fn parse(id: &str) -> Result<ContainerId> {
     id.parse()
 }
 
-fn creation(cli: &Cli, args: &CreateArgs) -> Result<Creation> {
-    let manager = manager()?;
-    Ok(Creation {
-        id: parse(&args.id)?,
-        bundle: args.from.bundle.clone(),
-        config: args.from.config.clone(),
-        console_socket: args.from.console_socket.clone(),
-        pid_file: args.from.pid_file.clone(),
-        pidfd_socket: args.pidfd_socket.clone(),
-        listen_fds: listen_fds(),
-        preserve_fds: args.preserve_fds,
-        wishes: Wishes {
-            no_pivot: args.no_pivot,
-            no_new_keyring: args.no_new_keyring,
-            notify: manager.is_some(),
-            driver: driver(cli),
-            rootless: rootless(cli),
-        },
-        manager,
-    })
-}
-
-/// Whether this process stays, and what it is to the container's orphans then.
-fn attendance((detach, keep): (bool, bool), no_subreaper: bool) -> Result<Attendance> {
-    let attendance = match (detach, keep) {
-        (true, _) => Attendance::Detached,
-        (false, true) => Attendance::ForegroundAndKeep,
-        (false, false) => Attendance::Foreground,
-    };
-    if attendance != Attendance::Detached && !no_subreaper {
-        sys::process::adopt_orphans()?;
-    }
-    Ok(attendance)
-}
-
 fn restore(cli: &Cli, args: &RestoreArgs) -> Result<u8> {
-    let creation = Creation {
-        id: parse(&args.id)?,
-        bundle: args.from.bundle.clone(),
-        config: args.from.config.clone(),
-        console_socket: args.from.console_socket.clone(),
-        pid_file: args.from.pid_file.clone(),
-        pidfd_socket: None,
-        listen_fds: 0,
-        preserve_fds: args.preserve_fds,
-        wishes: Wishes { driver: driver(cli), rootless: rootless(cli), ..Wishes::default() },
-        manager: None,
-    };
+    let from = args.from.creation(&args.id, cli.globals.wishes())?;
+    let creation = Creation { preserve_fds: args.preserve_fds, ..from };
     let asked =
         verbs::restore::Asked { creation, images: args.images(), work: args.work(), opts: args.opts() };
-    let attendance = attendance((args.detach, false), args.no_subreaper)?;
+    let attendance = create::attendance((args.detach, false), args.no_subreaper)?;
     verbs::restore::restore(&runtime(cli)?, asked, attendance)
-}
-
-fn rootless(cli: &Cli) -> Rootless {
-    match cli.globals.rootless {
-        None | Some(RootlessArg::Auto) => Rootless::Auto,
-        Some(RootlessArg::True) => Rootless::True,
-        Some(RootlessArg::False) => Rootless::False,
-    }
-}
-
-/// Of a new container; later verbs may say it, too, and go by what `create` did. podman says --systemd-cgroup for all
-/// of its containers, and --cgroup-manager besides for one that is to have none.
-fn driver(cli: &Cli) -> Driver {
-    match cli.globals.cgroup_manager {
-        Some(CgroupManager::Disabled) => Driver::Disabled,
-        Some(CgroupManager::Systemd) => Driver::Systemd,
-        Some(CgroupManager::Cgroupfs) => Driver::Cgroupfs,
-        None if cli.globals.systemd_cgroup => Driver::Systemd,
-        None => Driver::Cgroupfs,
-    }
-}
-
-fn list(runtime: &Runtime, args: &ListArgs) -> Result<()> {
-    let states = verbs::list::list(runtime)?;
-    match (args.quiet, args.format) {
-        (true, _) => print(&states.iter().map(|state| format!("{}\n", state.id)).collect::<String>()),
-        (false, ListFormat::Table) => print(&verbs::list::table(&states)),
-        (false, ListFormat::Json) if states.is_empty() => print("null\n"),
-        (false, ListFormat::Json) => print(&format!("{}\n", serde_json::to_string(&states)?)),
-    }
-}
-
-fn ps(runtime: &Runtime, args: &PsArgs) -> Result<()> {
-    let Some((id, options)) = args.words.split_first() else { return Err(invalid("ps: no container")) };
-    let pids = verbs::ps::pids(runtime, &parse(&id.to_string_lossy())?)?;
-    match args.format {
-        ListFormat::Table => print(&verbs::ps::table(&pids, options)?),
-        ListFormat::Json if pids.is_empty() => print("null\n"),
-        ListFormat::Json => print(&format!("{}\n", serde_json::to_string(&pids)?)),
-    }
-}
-
-fn events(runtime: &Runtime, args: &EventsArgs) -> Result<()> {
-    let id = parse(&args.id)?;
-    let line = |event: &Event| print(&format!("{}\n", serde_json::to_string(event)?));
-    if args.stats {
-        return line(&verbs::events::stats(runtime, &id)?);
-    }
-    let stdout = std::io::stdout();
-    verbs::events::watch(runtime, &id, args.interval, Reader { write: line, fd: stdout.as_fd() })
 }
 
 fn print_json(value: &impl serde::Serialize) -> Result<()> {
