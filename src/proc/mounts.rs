@@ -1,0 +1,83 @@
+//! What is mounted: proc_pid_mountinfo(5).
+
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+
+use nix::unistd::Pid;
+
+use super::Proc;
+use crate::error::{Doing, Result};
+use crate::sys::fs::{self, OFlag};
+
+/// A mount, as far as anybody asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mounted {
+    /// Its number, for as long as it is mounted.
+    pub id: u32,
+    /// `major:minor` of its file system.
+    pub device: String,
+    /// What of its file system it shows.
+    pub root: PathBuf,
+    /// Where, from the process's root.
+    pub at: PathBuf,
+    /// Such as `ext4`.
+    pub fstype: String,
+}
+
+impl Proc {
+    /// The mounts that a process sees, oldest first: proc_pid_mountinfo(5).
+    pub fn mounts_of(&self, pid: Pid) -> Result<Vec<Mounted>> {
+        let path = format!("{pid}/mountinfo");
+        parse_mounts(self.file(&path, OFlag::O_RDONLY)?).doing(|| format!("/proc/{path}"))
+    }
+}
+
+/// proc_pid_mountinfo(5): where the first file system of a type is mounted; `None` if none is.
+pub fn mounted(fstype: &str) -> Result<Option<PathBuf>> {
+    Ok(mounts()?.into_iter().find(|mounted| mounted.fstype == fstype).map(|mounted| mounted.at))
+}
+
+/// The mounts that this process sees, oldest first: proc_pid_mountinfo(5).
+pub fn mounts() -> Result<Vec<Mounted>> {
+    let file = fs::open("/proc/self/mountinfo", OFlag::O_RDONLY)?;
+    parse_mounts(file).doing(|| "/proc/self/mountinfo")
+}
+
+fn parse_mounts(mountinfo: OwnedFd) -> Result<Vec<Mounted>> {
+    let list = fs::read_all(mountinfo, 64 << 20)?;
+    Ok(String::from_utf8_lossy(&list).lines().filter_map(parse_mount).collect())
+}
+
+/// proc_pid_mountinfo(5).
+fn parse_mount(line: &str) -> Option<Mounted> {
+    let (left, right) = line.split_once(" - ")?;
+    let mut fields = left.split(' ');
+    let (id, _parent, device) = (fields.next()?.parse().ok()?, fields.next()?, fields.next()?.to_owned());
+    let (root, at) = (unescaped(fields.next()?), unescaped(fields.next()?));
+    Some(Mounted { id, device, root, at, fstype: right.split(' ').next()?.to_owned() })
+}
+
+/// Space, tab, newline and backslash in a path are octal numbers.
+fn unescaped(path: &str) -> PathBuf {
+    let escapes = [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")];
+    escapes.into_iter().fold(path.to_owned(), |path, (number, plain)| path.replace(number, plain)).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Mounted, parse_mount};
+
+    #[test]
+    fn a_mount_has_a_number_a_file_system_a_root_and_a_place() {
+        let line =
+            r"36 35 98:0 /mnt1 /mnt\040of\134mine rw,noatime master:1 - ext3 /dev/root rw,errors=continue";
+        let mounted = Mounted {
+            id: 36,
+            device: "98:0".into(),
+            root: "/mnt1".into(),
+            at: r"/mnt of\mine".into(),
+            fstype: "ext3".into(),
+        };
+        assert_eq!(parse_mount(line), Some(mounted));
+    }
+}
