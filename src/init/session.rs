@@ -5,7 +5,7 @@ use std::ffi::{CStr, CString};
 use crate::error::{Doing, Kind, Result, failure};
 use crate::plan::Plan;
 use crate::proc::Proc;
-use crate::sys::process::{self, KeySerial};
+use crate::sys::keyring::{self, KeySerial};
 use crate::sys::{Call, Errno, SysError};
 
 /// keyrings(7), linux/key.h: all for who has it in its session, and what the kernel gives the owner of a new
@@ -30,7 +30,7 @@ pub(super) fn begin(plan: &Plan) -> Result<()> {
 /// The container's keyring, which [`begin`] has made.
 pub(super) fn join_keyring(name: &str) -> Result<()> {
     let Ok(name) = CString::new(name) else { return Ok(()) };
-    unless_there_are_none(process::join_session_keyring(&name).map(drop))
+    unless_there_are_none(keyring::join_session_keyring(&name).map(drop))
 }
 
 fn unless_there_are_none(joined: Result<(), SysError>) -> Result<()> {
@@ -58,8 +58,8 @@ fn join(name: &CStr, label: Option<&CStr>) -> Result<Result<(), SysError>> {
 }
 
 fn make(name: &CStr) -> Result<(), SysError> {
-    let key: KeySerial = process::join_session_keyring(name)?;
-    process::set_key_permissions(key, PERMISSIONS)
+    let key: KeySerial = keyring::join_session_keyring(name)?;
+    keyring::set_key_permissions(key, PERMISSIONS)
 }
 
 fn explain(error: SysError) -> anyhow::Error {

@@ -8,6 +8,7 @@ pub mod caps;
 pub mod entry;
 pub mod exe;
 pub mod fs;
+pub mod keyring;
 pub mod last_calls;
 pub mod mount;
 pub mod namespace;
