@@ -75,9 +75,22 @@ impl Candidate<'_> {
         Ok(())
     }
 
-    /// What [`Departure::Early`] means.
-    pub fn leave_file(&self) -> Result<()> {
-        sys::exe::detach(self.stub.as_fd()).doing(|| "leaving the host's program file")
+    /// Leaves the host's program file, if that is to come early.
+    pub(super) fn leave_file_early(&self) -> Result<()> {
+        match self.departure {
+            Departure::Early => {
+                sys::exe::detach(self.stub.as_fd()).doing(|| "leaving the host's program file")
+            }
+            Departure::Late | Departure::Sealed => Ok(()),
+        }
+    }
+
+    /// It can't be: says why to whoever waits for it, and ends.
+    pub(super) fn give_up(&self, error: &anyhow::Error) -> ! {
+        if let Some(link) = &self.link {
+            link.report(error);
+        }
+        sys::process::exit_now(1)
     }
 
     pub(super) fn link(&self) -> Result<&Link> {

@@ -13,7 +13,7 @@ use nix::sys::statfs::FsType;
 
 use super::attributes::{self, AtExec};
 use super::terminal::Pty;
-use super::{Candidate, Departure, environment, exec, identity, namespaces, session};
+use super::{Candidate, environment, exec, identity, namespaces, session};
 use crate::container::handshake::Done;
 use crate::error::{Doing, Kind, Result, failure, unsupported};
 use crate::plan::exec::ExecPlan;
@@ -43,10 +43,7 @@ pub struct Joining<'a> {
 /// Does everything. There is no way back: it ends in execve, or here.
 pub fn join(mut given: Joining<'_>) -> ! {
     let Err(error) = into_container(&mut given);
-    if let Some(link) = &given.candidate.link {
-        link.report(&error);
-    }
-    sys::process::exit_now(1)
+    given.candidate.give_up(&error)
 }
 
 /// The phases of `exec` in the container, in their order (see the table in `lib.rs`).
@@ -86,12 +83,8 @@ fn as_host(plan: &ExecPlan) -> Result<AtExec> {
 /// All namespaces at once: the rights to each are still those of the host.
 fn enter(given: &Joining<'_>) -> Result<()> {
     let plan = given.plan;
-    let leave = || match given.candidate.departure {
-        Departure::Early => given.candidate.leave_file(),
-        Departure::Late | Departure::Sealed => Ok(()),
-    };
     if plan.authority.has_capabilities() {
-        leave()?;
+        given.candidate.leave_file_early()?;
     }
     // From here on it can be seen by who shares a namespace with it; execve ends this.
     nix::sys::prctl::set_dumpable(false).call(|| "prctl(PR_SET_DUMPABLE, 0)")?;
@@ -100,7 +93,7 @@ fn enter(given: &Joining<'_>) -> Result<()> {
     }
     if !plan.authority.has_capabilities() {
         // To leave takes a privilege that it has in here only.
-        leave()?;
+        given.candidate.leave_file_early()?;
     }
     if let Some(root) = &given.root {
         nix::unistd::fchdir(root).call(|| "fchdir(the container's root)")?;

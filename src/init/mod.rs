@@ -98,10 +98,7 @@ pub enum Gate {
 /// Does everything. There is no way back: it ends in execve, or here.
 pub fn enter(mut inherited: Inherited<'_>) -> ! {
     let Err(error) = create(&mut inherited);
-    if let Some(link) = &inherited.candidate.link {
-        link.report(&error);
-    }
-    sys::process::exit_now(1)
+    inherited.candidate.give_up(&error)
 }
 
 /// The phases of `create` in the container, in their order; each has a reason to be where it is
@@ -166,8 +163,8 @@ fn be_recorded(given: &Inherited<'_>) -> Result<()> {
 fn prepare(given: &mut Inherited<'_>) -> Result<()> {
     given.candidate.begin(&given.kept())?;
     // A helper has done it already: this is then a copy of a process without a file.
-    if given.candidate.departure == Departure::Early && !given.plan.namespaces.needs_helper() {
-        given.candidate.leave_file()?;
+    if !given.plan.namespaces.needs_helper() {
+        given.candidate.leave_file_early()?;
     }
     // Modes of what is made below are exact.
     given.candidate.umask = sys::process::umask(0);

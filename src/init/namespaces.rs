@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use nix::sched::{CloneFlags, setns, unshare};
 
 use super::strangers::{self, Outside};
-use super::{Departure, Inherited, attributes, session};
+use super::{Inherited, attributes, session};
 use crate::container::handshake::Message;
 use crate::container::process::TOO_MANY;
 use crate::error::{Doing, Result, errno_of, unsupported};
@@ -96,10 +96,6 @@ pub fn join_as_helper(given: &Inherited<'_>) -> Result<()> {
 /// The same, but for a pid namespace that can be joined last.
 fn join_but_last(given: &Inherited<'_>) -> Result<Outside> {
     let (plan, sources) = (given.plan, &given.sources);
-    let leave = || match given.candidate.departure {
-        Departure::Early => given.candidate.leave_file(),
-        Departure::Late | Departure::Sealed => Ok(()),
-    };
     // In there it must not be traced, nor looked into through /proc (CVE-2016-9962); execve ends this.
     let hide = || nix::sys::prctl::set_dumpable(false).call(|| "prctl(PR_SET_DUMPABLE, 0)");
     let user = sources.joined(plan, Kind::User);
@@ -109,7 +105,7 @@ fn join_but_last(given: &Inherited<'_>) -> Result<Outside> {
     match plan.authority {
         Authority::Root | Authority::NamespaceRoot => {
             // It will be seen in the namespaces that it joins: so it leaves the host's file first.
-            leave()?;
+            given.candidate.leave_file_early()?;
             hide()?;
             let outside = Outside::of(given)?;
             join_for_child(user, &others(&outside))?;
@@ -123,7 +119,7 @@ fn join_but_last(given: &Inherited<'_>) -> Result<Outside> {
             // To leave takes a privilege that it has in there only. It is not dumpable, and in no namespace yet in
             // which it had a name.
             join(user.as_slice())?;
-            leave()?;
+            given.candidate.leave_file_early()?;
             join(&others(&outside))?;
             Ok(outside)
         }

@@ -5,6 +5,7 @@ use crate::container::cgroup::Cgroup;
 use crate::container::destruction::DEADLINE;
 use crate::container::id::ContainerId;
 use crate::container::status::Verb;
+use crate::container::store::Entry;
 use crate::error::{Doing, Kind, Result, failure, unsupported};
 use crate::launch::foreground::Signals;
 use crate::spec::record::Record;
@@ -12,14 +13,7 @@ use crate::spec::record::Record;
 /// Has all processes of the container stand still where they are. On failure they go on.
 pub fn pause(runtime: &Runtime, id: &ContainerId) -> Result<()> {
     // The words of runc, also for one that is paused.
-    let not_running = || failure(Kind::InvalidState, format!("container {id}: container not running"));
-    let entry = runtime.lock(id)?;
-    let record = entry.record()?.ok_or_else(not_running)?;
-    let current = Current::of(Some(&record), entry.has_gate()?)?;
-    if !current.status.admits(Verb::Pause) {
-        return Err(not_running());
-    }
-    let cgroup = own_cgroup(id, &record, &current)?;
+    let (_entry, cgroup) = locked(runtime, id, Verb::Pause, "container not running")?;
     // Who asks this command to end has the container go on.
     let signals = Signals::that_ask_to_end()?;
     let frozen =
@@ -30,15 +24,22 @@ pub fn pause(runtime: &Runtime, id: &ContainerId) -> Result<()> {
 
 /// Has them go on.
 pub fn resume(runtime: &Runtime, id: &ContainerId) -> Result<()> {
-    let not_paused = || failure(Kind::InvalidState, format!("container {id}: container not paused"));
+    let (_entry, cgroup) = locked(runtime, id, Verb::Resume, "container not paused")?;
+    cgroup.thaw(DEADLINE).doing(|| format!("cannot resume container {id}"))
+}
+
+/// The container's cgroup, for as long as no other verb works on it; `otherwise` is said of a status that does not admit
+/// this one.
+fn locked(runtime: &Runtime, id: &ContainerId, verb: Verb, otherwise: &str) -> Result<(Entry, Cgroup)> {
+    let refused = || failure(Kind::InvalidState, format!("container {id}: {otherwise}"));
     let entry = runtime.lock(id)?;
-    let record = entry.record()?.ok_or_else(not_paused)?;
+    let record = entry.record()?.ok_or_else(refused)?;
     let current = Current::of(Some(&record), entry.has_gate()?)?;
-    if !current.status.admits(Verb::Resume) {
-        return Err(not_paused());
+    if !current.status.admits(verb) {
+        return Err(refused());
     }
     let cgroup = own_cgroup(id, &record, &current)?;
-    cgroup.thaw(DEADLINE).doing(|| format!("cannot resume container {id}"))
+    Ok((entry, cgroup))
 }
 
 fn own_cgroup(id: &ContainerId, record: &Record, current: &Current) -> Result<Cgroup> {
