@@ -16,3 +16,4 @@ pub mod rdt;
 pub mod seccomp_cache;
 pub mod status;
 pub mod store;
+pub mod worker;

@@ -224,6 +224,11 @@ fn make_all(path: &Path) -> Result<()> {
 }
 
 impl View {
+    /// Its descriptor.
+    pub fn dir(&self) -> BorrowedFd<'_> {
+        self.dir.as_fd()
+    }
+
     /// The record. Records are replaced as a whole, so that this one is from some moment just now.
     pub fn record(&self) -> Result<Option<Record>> {
         read_record(self.dir.as_fd(), &self.id)

@@ -25,6 +25,8 @@ pub struct Descriptor {
     pub reads: bool,
     /// For writing.
     pub writes: bool,
+    /// With a lock, flock(2), that it has a part in.
+    pub locked: bool,
 }
 
 impl Proc {
@@ -47,7 +49,8 @@ impl Proc {
         let field = |name: &str| info.lines().find_map(|line| Some(line.strip_prefix(name)?.trim()));
         let flags = u32::from_str_radix(field("flags:")?, 8).ok()?;
         let mount = field("mnt_id:")?.parse().ok()?;
-        Some(Descriptor { number, target, mount, stat, reads: flags & 3 != 1, writes: flags & 3 != 0 })
+        let (reads, writes, locked) = (flags & 3 != 1, flags & 3 != 0, field("lock:").is_some());
+        Some(Descriptor { number, target, mount, stat, reads, writes, locked })
     }
 }
 

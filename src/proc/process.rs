@@ -48,13 +48,19 @@ pub struct Thread {
 }
 
 impl Proc {
-    /// The processes of a pid namespace, as far as this one may know which they are in.
-    pub fn processes_in(&self, namespace: u64) -> Result<Vec<(Pid, Stat)>> {
+    /// All processes.
+    pub fn all(&self) -> Result<Vec<Pid>> {
         let dir = self.file(".", OFlag::O_RDONLY | OFlag::O_DIRECTORY)?;
         let mut dir = nix::dir::Dir::from_fd(dir).call(|| "fdopendir(\"/proc\")")?;
         let pids = dir.iter().filter_map(|entry| entry.ok()?.file_name().to_str().ok()?.parse().ok());
+        Ok(pids.map(Pid::from_raw).collect())
+    }
+
+    /// The processes of a pid namespace, as far as this one may know which they are in.
+    pub fn processes_in(&self, namespace: u64) -> Result<Vec<(Pid, Stat)>> {
         let mut found = Vec::new();
-        for pid in pids.map(Pid::from_raw).filter(|pid| self.namespace(*pid, "pid").ok() == Some(namespace)) {
+        let is_in = |pid: &Pid| self.namespace(*pid, "pid").ok() == Some(namespace);
+        for pid in self.all()?.into_iter().filter(is_in) {
             found.extend(self.process(pid)?.map(|(_, now)| (pid, now)));
         }
         Ok(found)

@@ -2,18 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, killpg};
-use nix::unistd::getpgid;
-
 use super::{Current, Runtime, look};
 use crate::container::destruction::{self, DEADLINE};
 use crate::container::id::ContainerId;
-use crate::container::process::Alive;
 use crate::container::status::Verb;
 use crate::container::store::{Entry, not_found};
+use crate::container::worker;
 use crate::error::{Doing, Kind, Result, best_effort, failure, kind_of};
 use crate::proc::Proc;
-use crate::sys::Call;
 
 /// What may be deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,18 +49,10 @@ pub fn delete(runtime: &Runtime, id: &ContainerId, force: Force) -> Result<()> {
     destruction::destroy(&runtime.store, entry, &record)
 }
 
-/// CRIU, and what it has started: it may wait for what never comes, and a command that was killed can't end it.
 fn end_worker(runtime: &Runtime, id: &ContainerId) -> Result<()> {
     let (Some(record), current) = look(runtime, id)? else { return Ok(()) };
-    let Some(worker) = record.worker.filter(|_| current.this_boot) else { return Ok(()) };
-    let Some(criu) = Alive::find(&Proc::open()?, worker)? else { return Ok(()) };
-    match getpgid(Some(criu.pid)) {
-        Ok(group) if group == criu.pid => {
-            killpg(group, Signal::SIGKILL).call(|| "killpg(criu)").map_err(Into::into)
-        }
-        // A job of its caller's shell.
-        _ => criu.signal(libc::SIGKILL),
-    }
+    let worker = record.worker.filter(|_| current.this_boot);
+    worker::end(&Proc::open()?, worker, &runtime.store.view(id)?)
 }
 
 /// With force, a `create` that is still at work gets a second, and is then ended by the death of its init; hooks
@@ -91,12 +79,14 @@ fn lock(runtime: &Runtime, id: &ContainerId, force: Force) -> Result<Entry> {
     if let Some(entry) = runtime.store.lock_within(id, DEADLINE / 2)? {
         return Ok(entry);
     }
-    best_effort("end criu", end_worker(runtime, id));
-    runtime.store.lock_within(id, DEADLINE / 2)?.ok_or_else(|| {
-        let text = format!(
-            "container {id}: another command is at work on it, still after {:?}",
-            began.elapsed() + PATIENCE
-        );
-        failure(Kind::InvalidState, text)
-    })
+    while began.elapsed() < DEADLINE {
+        // What it makes may go on to make others.
+        best_effort("end criu", end_worker(runtime, id));
+        if let Some(entry) = runtime.store.lock_within(id, PATIENCE)? {
+            return Ok(entry);
+        }
+    }
+    let spent = began.elapsed() + PATIENCE;
+    let text = format!("container {id}: another command is at work on it, still after {spent:?}");
+    Err(failure(Kind::InvalidState, text))
 }

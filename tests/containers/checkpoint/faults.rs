@@ -7,11 +7,11 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::{COUNTING, checkpoint, counting, goes_on, images, lacking, moved, number, restore};
+use super::{COUNTING, checkpoint, counting, goes_on, images, lacking, moved, number, restore, restoring};
 use crate::support::bundle::add_mount;
 use crate::support::{
-    Running, case, eventually, host_command, is_there, link, make_dir, need, nothing_is_left, read, remove,
-    within, write,
+    Case, Running, case, eventually, host_command, is_there, link, make_dir, need, nothing_is_left, read,
+    remove, within, write,
 };
 
 #[test]
@@ -169,14 +169,22 @@ fn a_criu_that_is_killed_leaves_the_container_running_or_ends_it() {
 #[test]
 fn a_criu_that_is_killed_leaves_nothing_of_a_new_container() {
     let case = criu_case!();
-    let b = counting(&case, |_| {});
-    checkpoint(&case, &b.id, &[]).prints("");
+    killed_while_it_restores(&case, &[]);
+}
+
+#[test]
+fn a_criu_that_is_killed_leaves_nothing_of_a_job_of_a_shell() {
+    let case = criu_case!();
+    killed_while_it_restores(&case, &["--shell-job"]);
+}
+
+fn killed_while_it_restores(case: &Case, flags: &[&str]) {
+    let b = counting(case, |_| {});
+    checkpoint(case, &b.id, flags).prints("");
     case.call(["delete", &b.id]).finish().ok();
-    let images = images(&case);
     let mut killed = 0;
     for round in 0..14 {
-        let line = ["restore", "-d", "-b", b.path(), "--image-path", images.to_str().unwrap(), &b.id];
-        let call = case.call(line).spawn();
+        let call = restoring(case, &b, flags);
         let hit = hit(&call, Duration::from_millis(6 * round), Signal::SIGKILL);
         let done = call.wait();
         if hit && done.code() != 0 {
@@ -186,7 +194,7 @@ fn a_criu_that_is_killed_leaves_nothing_of_a_new_container() {
             assert!(goes_on(&b), "round {round}");
             case.delete(&b.id);
         }
-        nothing_is_left(&case, &format!("in round {round}"));
+        nothing_is_left(case, &format!("in round {round}"));
     }
     assert!(killed > 0, "{killed}");
 }

@@ -1,7 +1,7 @@
 //! `checkpoint` and `restore`. They need a CRIU that works here: `conformance/in-tree $(conformance/tree criu)` has one.
 
 use std::os::fd::AsFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -77,14 +77,22 @@ fn images(case: &Case) -> PathBuf {
 }
 
 fn checkpoint(case: &Case, id: &str, flags: &[&str]) -> Done {
-    let (images, work) = (images(case), case.path("work"));
+    checkpoint_to(case, &images(case), id, flags)
+}
+
+fn checkpoint_to(case: &Case, images: &Path, id: &str, flags: &[&str]) -> Done {
+    let work = case.path("work");
     let line =
         ["checkpoint", "--image-path", images.to_str().unwrap(), "--work-path", work.to_str().unwrap()];
     case.call(line.iter().chain(flags).chain([&id])).finish()
 }
 
 fn restore(case: &Case, b: &Bundle, id: &str, flags: &[&str]) -> Done {
-    let (images, work) = (images(case), case.path("work"));
+    restore_from(case, &images(case), b, id, flags)
+}
+
+fn restore_from(case: &Case, images: &Path, b: &Bundle, id: &str, flags: &[&str]) -> Done {
+    let work = case.path("work");
     let line = ["restore", "--image-path", images.to_str().unwrap(), "--work-path", work.to_str().unwrap()];
     case.call(line.iter().chain(&["-b", b.path()]).chain(flags).chain([&id])).finish()
 }

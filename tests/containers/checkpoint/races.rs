@@ -7,7 +7,7 @@ use nix::unistd::Pid;
 
 use super::faults::{criu_of, hit};
 use super::{checkpoint, counting, goes_on, images, lacking, number, restore, restoring, written};
-use crate::support::{Running, case, eventually, is_there, need, nothing_is_left, read};
+use crate::support::{Bundle, Case, Running, case, eventually, is_there, need, nothing_is_left, read};
 
 #[test]
 fn a_process_that_is_killed_when_all_are_there_ends_the_restore() {
@@ -51,6 +51,43 @@ fn a_delete_by_force_ends_a_criu_that_hangs_when_its_command_was_killed() {
         abandoned(|| restoring(&case, &b, &[])).expect("criu is faster");
         case.delete(&b.id);
         nothing_is_left(&case, "by a restore");
+    }
+}
+
+/// As [`abandoned`], once CRIU has a child: half of a container is there then, and not in its cgroup yet.
+fn abandoned_half_made(case: &Case, b: &Bundle, flags: &[&str]) -> Option<Pid> {
+    let mut call = restoring(case, b, flags);
+    let has_child = |pid: Pid| {
+        let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+        children.is_ok_and(|children| !children.is_empty())
+    };
+    let mut criu = None;
+    eventually("it makes something", || {
+        criu = criu_of(&call).filter(|criu| has_child(*criu));
+        criu.is_some() || call.ended()
+    });
+    let criu = criu.filter(|criu| kill(*criu, Signal::SIGSTOP).is_ok());
+    call.signal(libc::SIGKILL);
+    drop(call.wait());
+    criu
+}
+
+#[test]
+fn a_delete_by_force_ends_what_criu_has_made_when_its_command_was_killed() {
+    let case = criu_case!();
+    for flags in [&[][..], &["--shell-job"]] {
+        let b = counting(&case, |_| {});
+        checkpoint(&case, &b.id, flags).prints("");
+        case.call(["delete", &b.id]).finish().prints("");
+        for criu_is_killed in [false, true] {
+            let criu = abandoned_half_made(&case, &b, flags).expect("criu is faster");
+            if criu_is_killed {
+                kill(criu, Signal::SIGKILL).unwrap();
+            }
+            case.delete(&b.id);
+            nothing_is_left(&case, &format!("by {flags:?}, killed: {criu_is_killed}"));
+        }
+        std::fs::rename(images(&case), case.path(&format!("used-{}", flags.len()))).unwrap();
     }
 }
 
