@@ -1,5 +1,6 @@
 //! Images that somebody else has had his hands in, and a CRIU that says what is not true.
 
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
 use std::process::Command;
 
@@ -121,4 +122,46 @@ fn a_directory_that_is_another_one_by_the_time_that_criu_sees_it_is_refused() {
     let cover = format!("mount -t tmpfs tmpfs {}", work.display());
     restore_by(&case, &b, &cover, &[VERSION, RESTORED]).fails(&["--work-path", "is not the same any more"]);
     nothing_is_left(&case, "by another directory");
+}
+
+#[test]
+fn a_directory_that_others_can_write_to_is_refused() {
+    let case = criu_case!();
+    let b = counting(&case, |_| {});
+    let images = case.subdir("images");
+    let refused = |who: &str| {
+        checkpoint(&case, &b.id, &[]).fails(&["--image-path", who, "chown root"]);
+        restore(&case, &b, "other", &["-d"]).fails(&["--image-path", who, "chown root"]);
+    };
+    chown(&images, Some(1000), None).unwrap();
+    refused("user 1000 may write to it");
+    chown(&images, Some(0), None).unwrap();
+    for mode in [0o777, 0o1777] {
+        std::fs::set_permissions(&images, PermissionsExt::from_mode(mode)).unwrap();
+        refused("others than root may write to it");
+    }
+    std::fs::set_permissions(&images, PermissionsExt::from_mode(0o770)).unwrap();
+    chown(&images, None, Some(1000)).unwrap();
+    refused("others than root may write to it");
+    chown(&images, None, Some(0)).unwrap();
+    checkpoint(&case, &b.id, &[]).prints("");
+    case.delete(&b.id);
+    // Of each file as well.
+    let core = images.join("core-1.img");
+    chown(&core, Some(1000), None).unwrap();
+    restore(&case, &b, "other", &["-d"]).fails(&["core-1.img", "user 1000 may write to it"]);
+    chown(&core, Some(0), None).unwrap();
+    // And of what it builds on.
+    let earlier = case.subdir("earlier");
+    chown(&earlier, Some(1000), None).unwrap();
+    link("../earlier", &images.join("parent"));
+    restore(&case, &b, "other", &["-d"]).fails(&["earlier", "user 1000 may write to it"]);
+    remove(&images.join("parent"));
+    link("parent", &images.join("parent"));
+    restore(&case, &b, "other", &["-d"]).fails(&["parent", "ELOOP"]);
+    remove(&images.join("parent"));
+    link("/etc", &images.join("strange"));
+    restore(&case, &b, &b.id, &["-d"]).ok();
+    assert!(goes_on(&b));
+    case.delete(&b.id);
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::faults::{criu_of, hit};
+use super::killed::{criu_of, hit};
 use super::{checkpoint, counting, goes_on, images, lacking, number, restore, restoring, written};
 use crate::support::{Bundle, Case, Running, case, eventually, is_there, need, nothing_is_left, read};
 

@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::{COUNTING, checkpoint, counting, engine_case, goes_on, images, lacking, moved, number, restore};
+use super::surroundings::engine_case;
+use super::{COUNTING, checkpoint, counting, goes_on, images, lacking, moved, number, restore};
 use crate::support::bundle::add_user_namespace;
 use crate::support::{Case, Done, case, cgroup_root, eventually, need, read};
 
