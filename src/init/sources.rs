@@ -18,7 +18,7 @@ use crate::plan::options::Links;
 use crate::plan::{DeviceNodes, Plan};
 use crate::spec::oci::LinuxNamespaceType;
 use crate::sys::fs::{self, OFlag};
-use crate::sys::mount::{self, Depth};
+use crate::sys::mount::{self, Depth, MountAttr};
 use crate::sys::{Call, namespace as ns};
 
 /// What init needs of the host.
@@ -211,10 +211,14 @@ fn device_clone(path: &Path, file_type: u32, major: u32, minor: u32) -> Result<O
     let clone = mount::clone_path(path, Depth::Top)?;
     let stat = fs::stat(&clone)?;
     let number = nix::sys::stat::makedev(major.into(), minor.into());
-    match fs::file_type(&stat) == file_type && stat.st_rdev == number {
-        true => Ok(clone),
-        false => Err(invalid(format!("the host's {path:?} is not device {major}:{minor}"))),
+    if fs::file_type(&stat) != file_type || stat.st_rdev != number {
+        return Err(invalid(format!("the host's {path:?} is not device {major}:{minor}")));
     }
+    // A copy of a shared mount is shared with it: what the container mounts over its /dev/null would be over the
+    // host's as well. mount_namespaces(7), "Shared subtrees".
+    let private = MountAttr { propagation: libc::MS_PRIVATE, ..MountAttr::default() };
+    mount::set_attr(clone.as_fd(), Depth::Top, &private)?;
+    Ok(clone)
 }
 
 fn namespace(join: &Join) -> Result<OwnedFd> {

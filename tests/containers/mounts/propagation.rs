@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{SHOW, Volume};
-use crate::support::bundle::{add_mount, set_capabilities};
+use crate::support::bundle::{add_mount, add_user_namespace, set_capabilities};
 use crate::support::mountinfo::{mount_at, mounts};
 use crate::support::{Case, case, eventually, host_command, is_there, read, write};
 
@@ -123,6 +123,31 @@ fn nothing_that_the_container_mounts_in_a_shared_root_reaches_the_host() {
     case.delete(&b.id);
     host_command("umount", &[rootfs.as_os_str()]);
     assert!(!seen);
+}
+
+#[test]
+fn what_a_container_mounts_over_a_device_of_the_host_does_not_reach_the_host() {
+    let case = case!();
+    for has_user_namespace in [true, false] {
+        // What is bound from the host's /dev: over masked files, and devices in a user namespace.
+        let script = "for at in /dev/null /proc/keys; do mount --bind /bin/busybox $at || echo refused; done; \
+             grep -c shared: /proc/self/mountinfo";
+        let b = case.script(script, |config| {
+            config["linux"]["maskedPaths"] = json!(["/proc/keys"]);
+            set_capabilities(config, &["CAP_SYS_ADMIN"]);
+            if has_user_namespace {
+                add_user_namespace(config, 100_000);
+            }
+        });
+        if has_user_namespace {
+            b.chown(100_000);
+        }
+        // All mounts are shared where systemd has mounted them.
+        let host = "\"$@\"; stat -c %F /dev/null; grep -c ' /dev/null ' /proc/self/mountinfo";
+        let shared = ["unshare", "--mount", "--propagation", "shared", "sh", "-c", host, "sh"];
+        let done = case.call_through(&shared, ["run", "-b", b.path(), &b.id]).finish();
+        assert_eq!(done.lines(), ["0", "character special file", "0"], "{has_user_namespace}: {done}");
+    }
 }
 
 #[test]
