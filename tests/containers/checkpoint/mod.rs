@@ -40,6 +40,7 @@ macro_rules! criu_case {
     }};
 }
 
+mod every_call;
 mod faults;
 mod hostile;
 mod killed;
