@@ -13,7 +13,7 @@ use nix::unistd::{Pid, dup2_stderr, dup2_stdout};
 use prost::Message;
 
 use super::log;
-use super::message::{Kind, Opts, Request, Response, Version};
+use super::message::{Kind, NetworkLock, Opts, Request, Response, Version};
 use super::program::Program;
 use crate::error::{Doing, Kind as ErrorKind, Result, best_effort, failure, unsupported};
 use crate::sys::fs::{self, OFlag};
@@ -23,8 +23,9 @@ use crate::sys::{Call, Errno, net, retry_eintr};
 
 /// The oldest that knows all that is asked for here; an older one would skip what it does not know.
 const OLDEST: (i32, i32) = (3, 17);
-/// The first that says `query-ext-files` when all stand still.
-const ASKS_FOR_FILES: (i32, i32) = (3, 19);
+/// The first that says `query-ext-files` when all stand still, that writes and restores no_new_privs, and that can leave
+/// connections as they are.
+const NEWER: (i32, i32) = (3, 19);
 
 /// In milliseconds: how long there may be silence, or be between the end of a process's descriptors and its own.
 const MOMENT: u16 = 1000;
@@ -51,7 +52,7 @@ impl Stage {
 }
 
 /// How CRIU begins.
-#[derive(Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Begin<'a> {
     /// The container's root, in a mount namespace of CRIU's own.
     pub root: Option<Root<'a>>,
@@ -62,10 +63,12 @@ pub struct Begin<'a> {
     pub shared: &'a [BorrowedFd<'a>],
     /// Whether it stays in this process's session, for what it restores to be a job of it.
     pub job: bool,
+    /// Whether it has no_new_privs, and with it what it makes.
+    pub no_new_privs: bool,
 }
 
 /// A directory that is a mount, as CRIU wants the root of what it restores: nobody but CRIU sees that it is one.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Root<'a> {
     /// Its path: CRIU begins at it, too.
     pub at: &'a Path,
@@ -159,7 +162,12 @@ impl Session {
 
     /// Whether it will ask what of the open files is external, when none of them changes any more.
     pub fn asks_for_files(&self) -> bool {
-        self.version >= ASKS_FOR_FILES
+        self.version >= NEWER
+    }
+
+    /// Whether it restores no_new_privs.
+    pub fn keeps_no_new_privs(&self) -> bool {
+        self.version >= NEWER
     }
 
     /// CRIU's process.
@@ -186,6 +194,7 @@ impl Session {
         watch: &Watch<'_>,
         noticed: &mut dyn FnMut(Notice) -> Result<Vec<String>>,
     ) -> Result<()> {
+        self.refuse_unknown(&opts)?;
         let log_name = opts.log_file.clone().unwrap_or_default();
         let log = log_path.join(&log_name);
         let request = Request { kind: kind as i32, opts: Some(opts), notify_success: None, keep_open: None };
@@ -218,6 +227,17 @@ impl Session {
                 Request { kind: Kind::Notify as i32, opts, notify_success: Some(true), keep_open: None };
             self.send(&go_on)?;
         }
+    }
+
+    /// CRIU would only say that the request is a bad one.
+    fn refuse_unknown(&self, opts: &Opts) -> Result<()> {
+        if opts.network_lock == Some(NetworkLock::Skip as i32) && self.version < NEWER {
+            let ((major, minor), (since, and)) = (self.version, NEWER);
+            let text =
+                format!("--network-lock skip needs CRIU {since}.{and} or newer, and this is {major}.{minor}");
+            return Err(unsupported(text));
+        }
+        Ok(())
     }
 
     fn send(&self, request: &Request) -> Result<()> {
@@ -353,6 +373,9 @@ fn become_criu(
     if !begin.job {
         // What a terminal sends to all of a job is not for it.
         nix::unistd::setsid().call(|| "setsid()")?;
+    }
+    if begin.no_new_privs {
+        nix::sys::prctl::set_no_new_privs().call(|| "prctl(PR_SET_NO_NEW_PRIVS)")?;
     }
     if let Some(root) = &begin.root {
         // Mounts of the host go on to appear, and none of its own does on the host.

@@ -24,6 +24,7 @@ use crate::error::{Doing, Kind, Result, best_effort, failure, kind_of};
 use crate::plan::Plan;
 use crate::plan::annotations::CRIU_CONFIG;
 use crate::proc::{Proc, path_of};
+use crate::sys::fs::{self, OFlag};
 use crate::sys::process;
 
 use inherited::Inherited;
@@ -80,21 +81,21 @@ pub fn restore(mut order: Order<'_>, images: Images<'_>) -> Result<Launched> {
         ..images.dir.opts(images.work, with_cgroup(images.opts, cgroup.as_ref()))
     };
     let mut shared: Vec<BorrowedFd<'_>> = inherited.shared.iter().map(AsFd::as_fd).collect();
-    shared.push(made.entry()?.dir());
+    let lock = made.entry()?.dir().try_clone_to_owned()?;
+    shared.push(lock.as_fd());
     let begin = Begin {
         root: Some(Root { at: &plan.rootfs.path, mount: root.mount.as_fd() }),
         // Where CRIU does not see to it they are born in its own.
         cgroup: cgroup.as_ref().filter(|_| ignores_cgroups(&opts)).map(Cgroup::dir),
         shared: &shared,
         job: opts.shell_job == Some(true),
+        no_new_privs: false,
     };
     let before = proc.children()?;
     // The first process is not CRIU's child, which does not see it end.
     let in_vain = || one_has_ended(&before, &proc);
     let watch = Watch { interrupt: signals.fd(), in_vain: &in_vain };
-    let session = Session::start(&program, &begin)?;
-    made.is_made_by(session.pid(), &proc)?;
-    let session = session.check(&watch)?;
+    let session = start(&program, begin, (plan, &root, &proc), &watch, &mut made)?;
     let work = seen_by(&session, images.work).doing(|| "--work-path")?;
     let opts = Opts { work_dir_fd: Some(work.as_raw_fd()), ..opts };
     let mut host = Host {
@@ -113,6 +114,30 @@ pub fn restore(mut order: Order<'_>, images: Images<'_>) -> Result<Launched> {
     made.keep(born, host.terminal, None)
 }
 
+/// Starts CRIU. An older one does not restore no_new_privs: what it makes has them from it then.
+fn start(
+    program: &Program,
+    begin: Begin<'_>,
+    (plan, root, proc): (&Plan, &HostRoot, &Proc),
+    watch: &Watch<'_>,
+    made: &mut Made<'_>,
+) -> Result<Session> {
+    let mut start = |begin| {
+        let session = Session::start(program, &begin)?;
+        made.is_made_by(session.pid(), proc)?;
+        session.check(watch)
+    };
+    let session = start(begin)?;
+    if !wants_no_new_privs(plan) || session.keeps_no_new_privs() {
+        return Ok(session);
+    }
+    drop(session);
+    // The first one was mounted, and has gone with it.
+    let mount = root.copy()?;
+    let root = begin.root.map(|root| Root { mount: mount.as_fd(), ..root });
+    start(Begin { root, no_new_privs: true, ..begin })
+}
+
 /// CRIU mounts what it needs meanwhile in there. An absolute link on the way would lead back here.
 fn seen_by(session: &Session, work: &Dir) -> Result<OwnedFd> {
     let seen = session.dir(&path_of(work.fd())?)?;
@@ -123,6 +148,10 @@ fn seen_by(session: &Session, work: &Dir) -> Result<OwnedFd> {
 fn let_in_its_root(plan: &Plan, images: &Dir) -> Result<()> {
     let first = plan.namespaces.id_maps.as_ref().and_then(|maps| maps.gid.on_host(maps.gid.first()));
     first.map_or(Ok(()), |gid| images.let_in(gid)).doing(|| "--image-path")
+}
+
+fn wants_no_new_privs(plan: &Plan) -> bool {
+    plan.process.as_ref().is_some_and(|process| process.no_new_privileges)
 }
 
 /// The container's cgroup, whatever it was called when it was written; the others of hosts with cgroup v1 stay.
@@ -199,6 +228,7 @@ impl Host<'_, '_> {
                 Ok(())
             }
             "post-restore" => self.is_whole(made),
+            "pre-resume" => self.is_confined(),
             _ => Ok(()),
         }
     }
@@ -232,6 +262,25 @@ impl Host<'_, '_> {
         }
         self.pid_file.as_deref().map_or(Ok(()), |path| write_pid_file(path, pid))
     }
+
+    /// They have their rights by now, and have not gone on yet. What an older CRIU has written does not tell of this one.
+    fn is_confined(&self) -> Result<()> {
+        let pid = self.born.as_ref().ok_or_else(unknown)?.0;
+        match !wants_no_new_privs(self.order.plan) || has_no_new_privs(self.proc, pid)? {
+            true => Ok(()),
+            false => Err(failure(
+                Kind::Unsupported,
+                "process.noNewPrivileges: the images do not have it, as of a CRIU before 3.19",
+            )),
+        }
+    }
+}
+
+fn has_no_new_privs(proc: &Proc, pid: Pid) -> Result<bool> {
+    let path = format!("{pid}/status");
+    let status =
+        fs::read_all(proc.file(&path, OFlag::O_RDONLY)?, 1 << 16).doing(|| format!("/proc/{path}"))?;
+    Ok(String::from_utf8_lossy(&status).lines().any(|line| line == "NoNewPrivs:\t1"))
 }
 
 fn unknown() -> anyhow::Error {

@@ -36,6 +36,11 @@ impl HostRoot {
         Ok(Self { dir, mount, sources })
     }
 
+    /// Another detached copy of it.
+    pub(super) fn copy(&self) -> Result<OwnedFd> {
+        mount::clone_fd(self.dir.dir(), Depth::Recursive).doing(|| "rootfs")
+    }
+
     /// CRIU makes no mount points, and the root file system may be a new one. What is below a file system that is
     /// itself restored is restored with it.
     pub(super) fn make_mount_points(&self, plan: &Plan) -> Result<()> {

@@ -73,17 +73,20 @@ fn an_old_criu_is_told_from_one_that_will_do() {
     let case = case!();
     let b = case.script("exec sleep 1000", |_| {});
     case.started(&b);
-    let path = case.subdir("programs");
-    // Response: VERSION (10, but not as a newline: what bash prints goes out line by line), success, 3.16.
-    let script = "#!/bin/bash\nprintf '\\x08\\x8a\\x00\\x10\\x01\\x52\\x04\\x08\\x03\\x10\\x10' >&\"$2\"\nexec sleep 0.1\n";
-    write(&path.join("criu"), script, 0o755);
-    let line = ["checkpoint", "--image-path", "images", &b.id];
-    let path = format!("{}:/usr/bin:/bin", path.display());
-    case.call(line)
-        .env("PATH", path)
-        .finish()
-        .fails(&["criu: version 3.16 is too old", "need 3.17 or newer"]);
-    assert_eq!(case.status(&b.id), "running");
+    let programs = case.subdir("programs");
+    for (minor, flags, words) in [
+        (16, &[][..], &["criu: version 3.16 is too old", "need 3.17 or newer"]),
+        (17, &["--network-lock", "skip"], &["--network-lock skip needs CRIU 3.19", "this is 3.17"]),
+    ] {
+        // Response: VERSION (10, but not as a newline: what bash prints goes out line by line), success, the version.
+        let version = format!("\\x08\\x8a\\x00\\x10\\x01\\x52\\x04\\x08\\x03\\x10\\x{minor:02x}");
+        let script = format!("#!/bin/bash\nprintf '{version}' >&\"$2\"\nexec sleep 0.1\n");
+        write(&programs.join("criu"), script, 0o755);
+        let line = [&["checkpoint", "--image-path", "images"], flags, &[b.id.as_str()]].concat();
+        let path = format!("{}:/usr/bin:/bin", programs.display());
+        case.call(line).env("PATH", path).finish().fails(words);
+        assert_eq!(case.status(&b.id), "running");
+    }
     case.delete(&b.id);
 }
 

@@ -32,6 +32,15 @@ fn lacking() -> &'static str {
     })
 }
 
+/// Which one it is.
+fn criu_version() -> (u32, u32) {
+    let output = Command::new("criu").arg("--version").output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let number = text.split_whitespace().nth(1).unwrap_or_default();
+    let mut parts = number.split('.').map(|part| part.parse().unwrap());
+    (parts.next().unwrap(), parts.next().unwrap())
+}
+
 /// Begins a test that needs CRIU.
 macro_rules! criu_case {
     () => {{
