@@ -9,8 +9,22 @@ const LARGEST: u64 = 64 << 20;
 /// How many lines are quoted.
 const LINES: usize = 6;
 
+/// Why it can't do something: by its log, or else by its answer. On a full disk the log ends too early, and the answer
+/// may be of another failure, which it has gone on from.
+pub(super) fn why(dir: BorrowedFd<'_>, name: &str, answer: &str) -> String {
+    let errors = errors(dir, name);
+    let said = match (errors.is_empty(), answer.contains("Error (")) {
+        (false, _) => errors,
+        (true, true) => quote(answer),
+        (true, false) => answer.trim().to_owned(),
+    };
+    let is_full = nix::sys::statvfs::fstatvfs(dir).is_ok_and(|disk| disk.blocks_available() == 0);
+    let full = if is_full { "no space is left where its log is" } else { "" };
+    [said.as_str(), full].into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join("; ")
+}
+
 /// The last lines of the log that are errors, in one; empty if there are none.
-pub(super) fn errors(dir: BorrowedFd<'_>, name: &str) -> String {
+fn errors(dir: BorrowedFd<'_>, name: &str) -> String {
     let Ok(file) = fs::openat2(dir, name, OFlag::O_RDONLY | OFlag::O_NONBLOCK, 0, Lookup::Strict) else {
         return String::new();
     };
@@ -28,7 +42,8 @@ pub(super) fn last_lines(file: &OwnedFd) -> String {
 }
 
 fn quote(log: &str) -> String {
-    let all: Vec<&str> = log.lines().filter_map(error).collect();
+    let mut all: Vec<&str> = log.lines().filter_map(error).collect();
+    all.dedup();
     all[all.len().saturating_sub(LINES)..].join("; ")
 }
 
@@ -56,6 +71,15 @@ mod tests {
                       execvp(\"ip\", ...) failed: No such file or directory";
         assert_eq!(quote(log), quoted);
         assert_eq!(quote("nothing\n"), "");
+    }
+
+    #[test]
+    fn what_is_said_again_and_again_is_quoted_once() {
+        let again = "Error (x.c:1): full\n".repeat(9);
+        assert_eq!(
+            quote(&format!("Error (x.c:2): first\n{again}Error (x.c:3): last\n")),
+            "first; full; last"
+        );
     }
 
     #[test]

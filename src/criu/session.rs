@@ -209,8 +209,7 @@ impl Session {
                 }
                 // What it writes to its log comes before its end, not before its answer.
                 drop(self);
-                let errors = log::errors(log_dir, &log_name);
-                let why = if errors.is_empty() { response.errmsg.unwrap_or_default() } else { errors };
+                let why = log::why(log_dir, &log_name, &response.errmsg.unwrap_or_default());
                 let errno = response.errno.filter(|errno| *errno != 0).map(nix::errno::Errno::from_raw);
                 let errno = errno.map(|errno| format!(" ({errno:?})")).unwrap_or_default();
                 let text = format!("criu can't do it{errno}: {why}; its log is {log:?}");

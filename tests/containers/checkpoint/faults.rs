@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use super::{COUNTING, checkpoint, counting, goes_on, images, lacking, moved, number, restore};
+use super::{
+    COUNTING, checkpoint, checkpoint_to, counting, goes_on, images, lacking, moved, number, restore,
+};
 use crate::support::bundle::add_mount;
 use crate::support::{
     case, eventually, host_command, is_there, link, make_dir, need, nothing_is_left, write,
@@ -147,6 +149,36 @@ fn a_disk_that_is_full_or_read_only_leaves_the_container_running() {
     let _disk = Disk::mount(&work, "ro,mode=755");
     checkpoint(&case, &b.id, &[]).fails(&["--work-path", "faccessat(W_OK)", "EROFS"]);
     assert!(goes_on(&b));
+    case.delete(&b.id);
+}
+
+#[test]
+fn a_disk_that_becomes_full_at_any_moment_is_named_and_the_container_goes_on() {
+    let case = criu_case!();
+    let b = counting(&case, |_| {});
+    let (mut failed, mut pages) = (0, 1);
+    for round in 0.. {
+        let (images, work) = (case.subdir(&format!("images-{round}")), case.path("work"));
+        let _disk = Disk::mount(&images, &format!("nr_blocks={pages},mode=755"));
+        let done = checkpoint_to(&case, &images, &b.id, &["--leave-running"]);
+        assert_eq!(case.status(&b.id), "running");
+        assert!(goes_on(&b), "{pages} pages");
+        assert!(is_there(work.join("dump.log")));
+        if done.code() == 0 {
+            break;
+        }
+        done.fails(&["No space left on device"]);
+        (failed, pages) = (failed + 1, pages + 1 + pages / 8);
+    }
+    assert!(failed > 5, "{failed}");
+    // With the log in the same place, which may not say why then.
+    let small = case.subdir("small");
+    for pages in (1..40).step_by(4) {
+        let _disk = Disk::mount(&small, &format!("nr_blocks={pages},mode=755"));
+        let line = ["checkpoint", "--leave-running", "--image-path", small.to_str().unwrap(), &b.id];
+        case.call(line).finish().fails(&["o space "]);
+        assert!(goes_on(&b), "{pages} pages");
+    }
     case.delete(&b.id);
 }
 
