@@ -265,14 +265,14 @@ impl Host<'_, '_> {
 
     /// They have their rights by now, and have not gone on yet. What an older CRIU has written does not tell of this one.
     fn is_confined(&self) -> Result<()> {
-        let pid = self.born.as_ref().ok_or_else(unknown)?.0;
-        match !wants_no_new_privs(self.order.plan) || has_no_new_privs(self.proc, pid)? {
-            true => Ok(()),
-            false => Err(failure(
-                Kind::Unsupported,
-                "process.noNewPrivileges: the images do not have it, as of a CRIU before 3.19",
-            )),
+        let (pid, init) = self.born.as_ref().ok_or_else(unknown)?;
+        if !wants_no_new_privs(self.order.plan) || has_no_new_privs(self.proc, *pid)? {
+            return Ok(());
         }
+        // CRIU would let it go on: it takes nothing back any more.
+        process::pidfd_signal(init.pidfd()?, libc::SIGKILL)?;
+        let text = "process.noNewPrivileges: the images do not have it, as of a CRIU before 3.19";
+        Err(failure(Kind::Unsupported, text))
     }
 }
 

@@ -140,6 +140,7 @@ fn a_container_that_is_to_have_no_new_privs_is_not_restored_without_them() {
     let b = counting(&case, |config| config["process"]["noNewPrivileges"] = json!(false));
     checkpoint(&case, &b.id, &[]).prints("");
     case.call(["delete", &b.id]).finish().ok();
+    let at = number(&b);
     let mut config = b.config();
     config["process"]["noNewPrivileges"] = json!(true);
     b.save(&config);
@@ -151,6 +152,7 @@ fn a_container_that_is_to_have_no_new_privs_is_not_restored_without_them() {
         assert!(status.contains("NoNewPrivs:\t1\n"), "{status}");
     } else {
         done.fails(&["process.noNewPrivileges", "the images do not have it"]);
+        assert_eq!(number(&b), at);
         nothing_is_left(&case, "by a restore without no_new_privs");
         config["process"]["noNewPrivileges"] = json!(false);
         b.save(&config);
