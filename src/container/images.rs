@@ -68,7 +68,11 @@ impl Dir {
         let path = std::path::absolute(path)?;
         let mut builder = std::fs::DirBuilder::new();
         std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-        builder.recursive(true).create(&path).call(|| format!("mkdir({path:?})"))?;
+        match builder.recursive(true).create(&path) {
+            // Of a file too, which is told better when it is opened.
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            made => made.call(|| format!("mkdir({path:?})"))?,
+        }
         Self::open(&path)
     }
 

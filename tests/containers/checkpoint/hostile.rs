@@ -8,6 +8,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 
 use super::{checkpoint, counting, goes_on, images, lacking, restore};
+use crate::support::bundle::add_mount;
 use crate::support::{
     Bundle, Case, Done, case, is_there, link, make_dir, need, nothing_is_left, read, remove, write,
 };
@@ -161,6 +162,74 @@ fn a_directory_that_others_can_write_to_is_refused() {
     restore(&case, &b, "other", &["-d"]).fails(&["parent", "ELOOP"]);
     remove(&images.join("parent"));
     link("/etc", &images.join("strange"));
+    restore(&case, &b, &b.id, &["-d"]).ok();
+    assert!(goes_on(&b));
+    case.delete(&b.id);
+}
+
+/// The real CRIU, with something done before it begins.
+fn preceded(case: &Case, what: &str) -> String {
+    let programs = case.subdir("preceded");
+    let script = format!("#!/bin/sh\n{what}\nPATH=${{PATH#*:}}\nexec criu \"$@\"\n");
+    write(&programs.join("criu"), script, 0o755);
+    format!("{}:{}", programs.display(), std::env::var("PATH").unwrap())
+}
+
+#[test]
+fn a_directory_that_is_swapped_for_a_link_in_between_is_still_the_one_that_was_looked_at() {
+    let case = criu_case!();
+    let b = counting(&case, |_| {});
+    let victim = case.subdir("victim");
+    let swap = |name: &str| {
+        let [dir, aside] = [case.path(name), case.path(&format!("{name}-aside"))];
+        format!("mv {0} {1} && ln -s {2} {0}", dir.display(), aside.display(), victim.display())
+    };
+    let call = |verb: &[&str], path: &str| {
+        let (images, work) = (images(&case), case.path("work"));
+        let line = ["--image-path", images.to_str().unwrap(), "--work-path", work.to_str().unwrap(), &b.id];
+        case.call(verb.iter().chain(&line)).env("PATH", path).finish()
+    };
+    call(&["checkpoint"], &preceded(&case, &format!("{}; {}", swap("images"), swap("work")))).prints("");
+    case.call(["delete", &b.id]).finish().ok();
+    assert!(is_there(case.path("images-aside/inventory.img")) && is_there(case.path("work-aside/dump.log")));
+    for name in ["images", "work"] {
+        remove(&case.path(name));
+        std::fs::rename(case.path(&format!("{name}-aside")), case.path(name)).unwrap();
+    }
+    call(
+        &["restore", "-d", "-b", b.path()],
+        &preceded(&case, &format!("{}; {}", swap("images"), swap("work"))),
+    )
+    .ok();
+    assert!(goes_on(&b) && is_there(case.path("work-aside/restore.log")));
+    case.delete(&b.id);
+    assert!(std::fs::read_dir(&victim).unwrap().next().is_none());
+}
+
+#[test]
+fn images_of_another_container_are_an_error_that_says_what_does_not_fit() {
+    let case = criu_case!();
+    let volume = case.subdir("volume");
+    let b = counting(&case, |config| add_mount(config, "/v", "bind", &volume, &["rbind"]));
+    checkpoint(&case, &b.id, &[]).prints("");
+    case.delete(&b.id);
+    // The same root file system, and a configuration without that mount.
+    let with = b.config();
+    let mut config = with.clone();
+    config["mounts"].as_array_mut().unwrap().pop();
+    b.save(&config);
+    restore(&case, &b, &b.id, &["-d"]).fails(&["criu can't do it", "mountpoint"]);
+    nothing_is_left(&case, "by other mounts");
+    // What is no directory, or could not be one.
+    b.save(&with);
+    let file = case.file("file", "", 0o600);
+    for (work, words) in [(file.clone(), "--work-path"), (file.join("below"), "--work-path")] {
+        let images = images(&case);
+        let line = ["restore", "-d", "-b", b.path(), "--image-path", images.to_str().unwrap()];
+        let line = [&line[..], &["--work-path", work.to_str().unwrap(), &b.id]].concat();
+        case.call(line).finish().fails(&[words, "irectory"]);
+        nothing_is_left(&case, words);
+    }
     restore(&case, &b, &b.id, &["-d"]).ok();
     assert!(goes_on(&b));
     case.delete(&b.id);
