@@ -119,7 +119,7 @@ fn write(
     if then != Then::GoOnUnwritten && !session.asks_for_files() {
         // A shell that goes on moves them while they are looked at.
         let frozen = cgroup.as_ref().filter(|_| status == Status::Running);
-        let frozen = frozen.map(|cgroup| cgroup.freeze(DEADLINE, Some(signals.fd()))).transpose()?;
+        let frozen = frozen.map(|cgroup| cgroup.stand_still(DEADLINE, Some(signals.fd()))).transpose()?;
         opts.external.extend(open_files(&proc, alive, cgroup.as_ref(), &images)?);
         drop(frozen);
     }

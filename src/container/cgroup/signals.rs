@@ -9,7 +9,6 @@ use nix::unistd::Pid;
 
 use super::events::{Events, Waited};
 use super::removal::each_below;
-use super::standstill::Standstill;
 use super::{Cgroup, stuck};
 use crate::error::{Doing, Kind, Result, failure};
 use crate::log;
@@ -76,7 +75,8 @@ impl Cgroup {
             rounds += 1;
             if rounds == ROUNDS && !self.is_told_to_freeze()? {
                 // Who can't be frozen in time, for it waits in the kernel, makes no others either.
-                still = Standstill::begin(self, PATIENCE)
+                still = self
+                    .stand_still(PATIENCE, None)
                     .inspect_err(|error| log::warn(format_args!("{error:#}")))
                     .ok();
             }

@@ -13,17 +13,17 @@ use crate::sys::{Call, retry_eintr};
 
 /// All processes of a cgroup are frozen. Dropped, they go on.
 #[derive(Debug)]
-pub(super) struct Standstill<'c> {
+pub struct Standstill<'c> {
     // In this order: the second one has nothing to do when the first one has thawed them.
     _frozen: Frozen<'c>,
     _heir: Heir,
 }
 
-impl<'c> Standstill<'c> {
-    /// What fails, or takes longer, has no effect.
-    pub(super) fn begin(cgroup: &'c Cgroup, limit: Duration) -> Result<Self> {
-        let heir = Heir::of(cgroup)?;
-        Ok(Self { _frozen: cgroup.freeze(limit, None)?, _heir: heir })
+impl Cgroup {
+    /// What fails, or is interrupted, or takes longer, has no effect.
+    pub fn stand_still(&self, limit: Duration, interrupt: Option<BorrowedFd<'_>>) -> Result<Standstill<'_>> {
+        let heir = Heir::of(self)?;
+        Ok(Standstill { _frozen: self.freeze(limit, interrupt)?, _heir: heir })
     }
 }
 

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::support::bundle::add_mount;
 use crate::support::{
-    case, eventually, host_command, is_there, link, make_dir, need, nothing_is_left, write,
+    Case, case, eventually, host_command, is_there, link, make_dir, need, nothing_is_left, write,
 };
 
 #[test]
@@ -70,23 +70,28 @@ fn a_host_without_criu_or_with_an_old_one_is_told_what_to_do() {
     nothing_is_left(&case, "by restores without criu");
 }
 
+/// A PATH with a CRIU that only says that it is 3.MINOR.
+pub(super) fn old_criu(case: &Case, minor: u32) -> String {
+    let programs = case.path("programs");
+    make_dir(&programs);
+    // Response: VERSION (10, but not as a newline: what bash prints goes out line by line), success, the version.
+    let version = format!("\\x08\\x8a\\x00\\x10\\x01\\x52\\x04\\x08\\x03\\x10\\x{minor:02x}");
+    let script = format!("#!/bin/bash\nprintf '{version}' >&\"$2\"\nexec sleep 0.1\n");
+    write(&programs.join("criu"), script, 0o755);
+    format!("{}:/usr/bin:/bin", programs.display())
+}
+
 #[test]
 fn an_old_criu_is_told_from_one_that_will_do() {
     let case = case!();
     let b = case.script("exec sleep 1000", |_| {});
     case.started(&b);
-    let programs = case.subdir("programs");
     for (minor, flags, words) in [
         (16, &[][..], &["criu: version 3.16 is too old", "need 3.17 or newer"]),
         (17, &["--network-lock", "skip"], &["--network-lock skip needs CRIU 3.19", "this is 3.17"]),
     ] {
-        // Response: VERSION (10, but not as a newline: what bash prints goes out line by line), success, the version.
-        let version = format!("\\x08\\x8a\\x00\\x10\\x01\\x52\\x04\\x08\\x03\\x10\\x{minor:02x}");
-        let script = format!("#!/bin/bash\nprintf '{version}' >&\"$2\"\nexec sleep 0.1\n");
-        write(&programs.join("criu"), script, 0o755);
         let line = [&["checkpoint", "--image-path", "images"], flags, &[b.id.as_str()]].concat();
-        let path = format!("{}:/usr/bin:/bin", programs.display());
-        case.call(line).env("PATH", path).finish().fails(words);
+        case.call(line).env("PATH", old_criu(&case, minor)).finish().fails(words);
         assert_eq!(case.status(&b.id), "running");
     }
     case.delete(&b.id);

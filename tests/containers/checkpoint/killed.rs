@@ -5,8 +5,11 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use super::faults::old_criu;
 use super::{checkpoint, counting, goes_on, images, lacking, restoring};
-use crate::support::{Case, Running, case, eventually, is_there, need, nothing_is_left, read, within};
+use crate::support::{
+    Case, Running, case, eventually, installed, is_there, need, nothing_is_left, read, within,
+};
 
 #[test]
 fn a_checkpoint_that_is_killed_or_interrupted_leaves_the_container_running_or_written() {
@@ -225,4 +228,21 @@ fn a_delete_by_force_ends_a_restore() {
         case.delete(&b.id);
         nothing_is_left(&case, &format!("in round {round}"));
     }
+}
+
+#[test]
+fn a_checkpoint_that_is_killed_while_it_has_all_stand_still_lets_them_go_on() {
+    let case = case!();
+    need!(installed("strace"), "strace is not installed");
+    let b = case.script("exec sleep 1000", |_| {});
+    case.started(&b);
+    // CRIU before 3.19 does not ask for open files when all stand still: so the command sees to that.
+    let file = case.subdir("images").join("descriptors.json");
+    let flags = ["-P", file.to_str().unwrap(), "-e", "trace=write", "-e", "inject=write:signal=KILL"];
+    let strace = [&["strace", "-D", "-qq", "-o", "/dev/null"], &flags[..]].concat();
+    let line = ["checkpoint", "--image-path", "images", &b.id];
+    let done = case.call_through(&strace, line).env("PATH", old_criu(&case, 17)).finish();
+    assert_eq!(done.code(), 137, "{done}");
+    case.until(&b.id, "running");
+    case.delete(&b.id);
 }
