@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use super::options::{TALKING, got};
 use super::{checkpoint_to, counting, goes_on, lacking, restore_from, written};
 use crate::support::{Bundle, Case, case, eventually, installed, is_there, need, nothing_is_left, read};
 
@@ -108,6 +109,26 @@ fn a_checkpoint_that_is_killed_at_any_system_call_is_ended_by_a_delete_at_once()
         case.delete(&b.id);
         nothing_is_left(&case, how);
     });
+}
+
+#[test]
+fn connections_go_on_if_a_checkpoint_is_killed_at_any_system_call() {
+    let case = criu_case!();
+    need!(installed("strace"), "strace is not installed");
+    let b = case.script(TALKING, |_| {});
+    case.started(&b);
+    eventually("they talk", || got(&b) > 3);
+    let flags = ["--leave-running", "--tcp-established"];
+    let moments = moments(&case, &checkpoint_line(&case.path("first"), &flags, &b.id));
+    for (round, moment) in moments.iter().enumerate() {
+        let images = case.path(&format!("images-{round}"));
+        let at = got(&b);
+        let how = killed(&case, moment, &checkpoint_line(&images, &flags, &b.id)).unwrap_or_default();
+        // CRIU takes its rules away again.
+        eventually(&format!("they go on to talk {how}"), || got(&b) > at + 3);
+        assert_eq!(case.status(&b.id), "running", "{how}");
+    }
+    case.delete(&b.id);
 }
 
 #[test]

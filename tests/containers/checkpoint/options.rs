@@ -141,11 +141,12 @@ fn memory_follows_a_container_that_runs_elsewhere_already() {
 }
 
 /// Two programs that talk through the container's loopback network.
-const TALKING: &str = "mkfifo /f /c /w; nc -l -p 5000 <>/w >/got & exec 9<>/f 8<>/c; \
+pub(super) const TALKING: &str = "mkfifo /f /c /w; nc -l -p 5000 <>/w >/got & exec 9<>/f 8<>/c; \
     until nc 127.0.0.1 5000 </c; do usleep 20000; done & \
     n=0; while :; do n=$((n+1)); echo $n >&8; read -t 0.02 x <&9; done";
 
-fn got(b: &Bundle) -> u64 {
+/// How far they have come.
+pub(super) fn got(b: &Bundle) -> u64 {
     let text = std::fs::read_to_string(b.rootfs("got")).unwrap_or_default();
     text.lines().last().and_then(|line| line.parse().ok()).unwrap_or(0)
 }
