@@ -50,6 +50,16 @@ fn killed(case: &Case, (name, number): &Moment, verb: &[&str]) -> Option<String>
     }
 }
 
+/// Its memory goes before its part in the lock, and with that its command line.
+fn criu_is_at_work(case: &Case) -> bool {
+    let processes = std::fs::read_dir("/proc").unwrap().filter_map(|entry| Some(entry.ok()?.path()));
+    let is_criu = |process: &PathBuf| {
+        std::fs::read(process.join("cmdline")).is_ok_and(|line| line.starts_with(b"criu"))
+            && std::fs::read_link(process.join("cwd")).is_ok_and(|cwd| cwd.starts_with(&case.dir))
+    };
+    processes.into_iter().any(|process| is_criu(&process))
+}
+
 fn checkpoint_line<'a>(images: &'a Path, flags: &[&'a str], id: &'a str) -> Vec<&'a str> {
     [&["checkpoint", "--image-path", images.to_str().unwrap()], flags, &[id]].concat()
 }
@@ -107,6 +117,7 @@ fn a_checkpoint_that_is_killed_at_any_system_call_is_ended_by_a_delete_at_once()
         let status = case.status(&b.id);
         assert!(["running", "paused", "stopped"].contains(&status.as_str()), "{how}: {status}");
         case.delete(&b.id);
+        assert!(!criu_is_at_work(&case), "{how}");
         nothing_is_left(&case, how);
     });
 }
