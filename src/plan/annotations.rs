@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use super::mounts::label;
-use super::resources::systemd::ANNOTATION as PROPERTY;
+use super::resources::systemd::{ANNOTATION as PROPERTY, SUBGROUP};
 use super::user::KEEP_GROUPS;
 use crate::error::{Result, invalid, unsupported};
 use crate::spec::oci::Spec;
@@ -42,10 +42,10 @@ pub const CRIU_CONFIG: &str = "org.criu.config";
 /// All that are known. A key that ends in a dot is for all that begin so. What is not here is ignored.
 const KNOWN: [(&str, Meaning); 15] = [
     (CRIU_CONFIG, Meaning::Honoured),
-    // For the systemd driver: they name cgroups below the scope.
-    ("run.oci.systemd.subgroup", Meaning::Kept),
+    // For the systemd driver: one more cgroup, below that which the next one names.
     ("run.oci.delegate-cgroup", Meaning::Kept),
     // Planned by modules of their own.
+    (SUBGROUP, Meaning::Honoured),
     (PROPERTY, Meaning::Honoured),
     (KEEP_GROUPS, Meaning::Honoured),
     (label::KIND, Meaning::Honoured),

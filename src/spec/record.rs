@@ -114,6 +114,9 @@ pub enum Driver {
 pub struct UnitRecord {
     /// With its type, such as `a.scope`.
     pub name: String,
+    /// The cgroup in its own that is the container's; none if its own is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subgroup: Option<String>,
     /// Whose it is.
     pub manager: Manager,
 }

@@ -194,6 +194,7 @@ mod tests {
             let value = match name.as_str() {
                 "run.oci.keep_original_groups" => "1",
                 "run.oci.mount_context_type" => "fscontext",
+                "run.oci.systemd.subgroup" => "payload",
                 "org.systemd.property.MemoryMax" => "uint64 1",
                 _ => "/path",
             };

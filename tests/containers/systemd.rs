@@ -8,7 +8,7 @@ use minidocker_oci::dbus::Value;
 use serde_json::json;
 
 use crate::support::bundle::Bundle;
-use crate::support::bus::{Bus, Fault, processes, put};
+use crate::support::bus::{Bus, Fault, processes, put, trim};
 use crate::support::user::user;
 use crate::support::{
     Call, Case, case, cgroup_root, eventually, host_command, installed, is_there, need, need_controllers,
@@ -40,7 +40,10 @@ fn a_scope_is_made_before_init_is_born_in_it_and_given_back() {
     b.save(&config);
     create(&case, &b, bus.address()).finish().ok();
     let cgroup = case.cgroup().join(&scope);
-    assert_eq!(processes(&cgroup), [case.pid(&b.id)], "the placeholder has ended");
+    assert_eq!(processes(&cgroup.join("container")), [case.pid(&b.id)], "the placeholder has ended");
+    for (at, file) in [("", "cgroup.subtree_control"), ("container", "cgroup.controllers")] {
+        assert_eq!(read(cgroup.join(at).join(file)), read(cgroup.join("cgroup.controllers")), "{at}");
+    }
     let Some(Value::Array(_, pids)) = bus.property("PIDs") else { panic!("no PIDs") };
     assert_eq!(pids.len(), 1);
     assert_ne!(pids, [Value::U32(case.pid(&b.id).unsigned_abs())], "init was not moved, but born there");
@@ -120,7 +123,7 @@ fn what_systemd_refuses_is_told_and_leaves_nothing() {
         create(&case, &b, bus.address()).finish().fails(&[words, &scope]);
         // Another's unit of that name is not stopped.
         assert_eq!(bus.told("StopUnit"), [], "{fault:?}");
-        drop(std::fs::remove_dir(case.cgroup().join(&scope)));
+        trim(&case.cgroup().join(&scope));
         nothing_is_left(&case, words);
     }
 }
@@ -181,7 +184,7 @@ fn a_container_that_has_ended_does_not_take_the_next_one_in_its_scope_with_it() 
     case.call(["kill", &b.id, "KILL"]).finish().ok();
     case.until(&b.id, "stopped");
     let cgroup = case.cgroup().join(&scope);
-    eventually("nobody is in it", || std::fs::remove_dir(&cgroup).is_ok());
+    eventually("nobody is in it", || trim(&cgroup));
     let next = b.successor(&case);
     create(&case, &next, bus.address()).finish().ok();
     let delete =
@@ -341,8 +344,98 @@ fn an_update_of_what_is_no_property_is_not_told_to_systemd() {
     // Nothing of it is a property of a unit.
     update(r#"{"unified":{"cgroup.max.depth":"3"}}"#).ok();
     assert_eq!(bus.told("SetUnitProperties"), []);
-    assert_eq!(read(case.cgroup().join(&scope).join("cgroup.max.depth")).trim(), "3");
+    // Nor is it systemd's cgroup whose business that is.
+    let depth = |at: &str| read(case.cgroup().join(&scope).join(at).join("cgroup.max.depth"));
+    assert_eq!([depth("container"), depth("")], ["3\n", "max\n"]);
     case.call(["delete", "-f", &b.id]).env("DBUS_SYSTEM_BUS_ADDRESS", bus.address()).finish().ok();
+}
+
+#[test]
+fn the_cgroup_in_a_scope_has_the_name_that_is_asked_for_or_there_is_none() {
+    let case = case!();
+    for (index, name) in ["payload", "app-1.slice", ""].into_iter().enumerate() {
+        let bus = Bus::begin(&case, &format!("bus{index}"), Fault::None);
+        let (b, scope) = scoped(&case);
+        let mut config = b.config();
+        config["annotations"] = json!({ "run.oci.systemd.subgroup": name });
+        b.save(&config);
+        create(&case, &b, bus.address()).finish().ok();
+        case.call(["start", &b.id]).finish().ok();
+        let cgroup = case.cgroup().join(&scope).join(name);
+        let pid = case.pid(&b.id);
+        assert!(processes(&cgroup).contains(&pid), "{name:?}");
+        // All verbs find it there.
+        let own = case.call(["exec", &b.id, "/bin/cat", "/proc/self/cgroup"]).finish().ok().stdout();
+        assert!(own.ends_with("0::/\n"), "{name:?}: {own}");
+        let ps = case.call(["ps", "--format", "json", &b.id]).finish().ok().stdout();
+        assert!(ps.contains(&pid.to_string()), "{ps}");
+        case.call(["pause", &b.id]).finish().ok();
+        assert_eq!(read(cgroup.join("cgroup.freeze")).trim(), "1");
+        case.call(["resume", &b.id]).finish().ok();
+        case.call(["kill", "--all", &b.id, "KILL"]).finish().ok();
+        case.until(&b.id, "stopped");
+        case.call(["delete", &b.id]).env("DBUS_SYSTEM_BUS_ADDRESS", bus.address()).finish().ok();
+        nothing_is_left(&case, "by delete");
+    }
+}
+
+#[test]
+fn a_name_that_is_not_that_of_a_cgroup_is_refused_before_a_scope_is_asked_for() {
+    let case = case!();
+    let (b, _) = scoped(&case);
+    let long = "x".repeat(256);
+    for name in
+        ["..", ".", "a/b", "/a", "../x", ".x", "a\nb", "a\0b", "cgroup.procs", "memory.max", "novel.x", &long]
+    {
+        let mut config = b.config();
+        config["annotations"] = json!({ "run.oci.systemd.subgroup": name });
+        b.save(&config);
+        let words = ["annotations.run.oci.systemd.subgroup", "is not the name of a cgroup"];
+        create(&case, &b, "unix:path=/none").finish().fails(&words);
+    }
+}
+
+/// systemd could not remove what is below a scope that has ended, and somebody has gone there.
+#[test]
+fn a_cgroup_that_is_in_the_scope_already_is_taken_if_nobody_is_in_it() {
+    let case = case!();
+    let bus = Bus::begin(&case, "bus", Fault::None);
+    let (b, scope) = scoped(&case);
+    let container = case.cgroup().join(&scope).join("container");
+    crate::support::make_dir(container.parent().unwrap());
+    crate::support::make_dir(&container);
+    let sleeper = case.host(["sleep", "100"]).spawn();
+    put(&container.join("cgroup.procs"), &sleeper.pid().to_string());
+    create(&case, &b, bus.address()).finish().fails(&[&scope, "container's cgroup is not empty"]);
+    drop(sleeper);
+    eventually("he has ended", || processes(&container).is_empty());
+    create(&case, &b, bus.address()).finish().ok();
+    assert_eq!(processes(&container), [case.pid(&b.id)]);
+    case.call(["delete", "-f", &b.id]).env("DBUS_SYSTEM_BUS_ADDRESS", bus.address()).finish().ok();
+    nothing_is_left(&case, "by delete");
+}
+
+#[test]
+fn a_create_in_a_scope_that_is_killed_at_any_time_can_be_deleted() {
+    let case = case!();
+    let bus = Bus::begin(&case, "bus", Fault::None);
+    let (b, scope) = scoped(&case);
+    let delete =
+        || case.call(["delete", "-f", &b.id]).env("DBUS_SYSTEM_BUS_ADDRESS", bus.address()).finish().ok();
+    let began = Instant::now();
+    create(&case, &b, bus.address()).finish().ok();
+    let whole = began.elapsed();
+    delete();
+    for n in 0..60u32 {
+        let creating = create(&case, &b, bus.address()).spawn();
+        std::thread::sleep(whole * n / 50);
+        // Dropped, it is killed.
+        drop(creating);
+        delete();
+        // Whose placeholder was still ending when it was looked at, systemd removes by itself.
+        eventually("the scope has gone", || trim(&case.cgroup().join(&scope)));
+        nothing_is_left(&case, &format!("by a create that was killed after {n}/50 of its time"));
+    }
 }
 
 /// A scope of the systemd that runs this machine, and its cgroup.
@@ -377,7 +470,13 @@ impl Real {
         read(self.cgroup.join(name)).trim().to_owned()
     }
 
-    /// Properties as systemctl shows them, and the files that they are for.
+    /// The same of the container's own.
+    fn own_file(&self, name: &str) -> String {
+        self.file(&format!("container/{name}"))
+    }
+
+    /// Properties as systemctl shows them, and the files that they are for: the scope's, and the container's own where
+    /// that has the same.
     #[track_caller]
     fn has(&self, limits: &[[&str; 4]]) {
         for [property, shown, file, content] in limits {
@@ -386,6 +485,13 @@ impl Real {
                 (*shown, *content),
                 "{file}"
             );
+        }
+    }
+
+    #[track_caller]
+    fn container_has(&self, limits: &[[&str; 4]]) {
+        for [_, _, file, content] in limits {
+            assert_eq!(self.own_file(file), *content, "{file}");
         }
     }
 }
@@ -411,8 +517,9 @@ fn limits_of_a_scope_outlive_a_reload_of_systemd() {
     real.has(&limits);
     reload();
     real.has(&limits);
+    real.container_has(&limits);
     assert_eq!(real.show("Slice"), "mdt.slice");
-    assert_eq!(processes(&real.cgroup), [case.pid(&b.id)]);
+    assert_eq!(processes(&real.cgroup.join("container")), [case.pid(&b.id)]);
     case.delete(&b.id);
     assert_eq!(real.show("LoadState"), "not-found");
     assert!(!is_there(&real.cgroup));
@@ -428,8 +535,10 @@ fn an_update_outlives_a_reload_of_systemd() {
     update(&["--memory", "125829120", "--memory-swap", "-1", "--pids-limit", "44"]).ok();
     update(&["--cpu-quota", "33333"]).ok();
     // Not in whole percents, which is all that systemd counts in.
-    assert_eq!(real.file("cpu.max"), "33333 100000");
+    assert_eq!([real.file("cpu.max"), real.own_file("cpu.max")], ["33333 100000"; 2]);
     reload();
+    // What is the runtime's own stays exact.
+    assert_eq!(real.own_file("cpu.max"), "33333 100000");
     let limits = [
         ["CPUQuotaPerSecUSec", "340ms", "cpu.max", "34000 100000"],
         ["MemoryMax", "125829120", "memory.max", "125829120"],
@@ -438,10 +547,15 @@ fn an_update_outlives_a_reload_of_systemd() {
         ["CPUWeight", "59", "cpu.weight", "59"],
     ];
     real.has(&limits);
-    // The first one is fine, the second one is not: neither is done.
-    let bad = case.file("bad", r#"{"pids":{"limit":55},"unified":{"pids.zzz":"1"}}"#, 0o644);
-    update(&["--resources", bad.to_str().unwrap()]).fails(&["pids.zzz"]);
-    real.has(&limits);
+    real.container_has(&limits[1..]);
+    // The first one is fine, the second one is not: neither is done, be it the scope's or the container's that is not.
+    for file in ["pids.zzz", "cgroup.zzz"] {
+        let bad = format!(r#"{{"pids":{{"limit":55}},"unified":{{"{file}":"1"}}}}"#);
+        let bad = case.file("bad", bad, 0o644);
+        update(&["--resources", bad.to_str().unwrap()]).fails(&[file]);
+        real.has(&limits);
+        real.container_has(&limits[1..]);
+    }
     case.delete(&b.id);
 }
 
@@ -461,10 +575,17 @@ fn an_ordinary_users_scope_is_made_by_his_own_systemd_and_has_its_limits() {
     user.call(&["start", &b.id]).finish().ok();
     let cgroup = read(format!("/proc/{}/cgroup", user.pid(&b.id)));
     let scope = format!("mdt-{}.scope", b.id);
-    assert!(cgroup.contains("/user@54321.service/") && cgroup.trim().ends_with(&scope), "{cgroup}");
+    let end = format!("{scope}/container");
+    assert!(cgroup.contains("/user@54321.service/") && cgroup.trim().ends_with(&end), "{cgroup}");
     let dir = cgroup_root().unwrap().join(cgroup.trim().strip_prefix("0::/").unwrap());
-    let limit = |file: &str| read(dir.join(file)).trim().to_owned();
+    let limit = |file: &str| {
+        let [own, scopes] = [&dir, dir.parent().unwrap()].map(|dir| read(dir.join(file)).trim().to_owned());
+        assert_eq!(own, scopes, "{file}");
+        own
+    };
     assert_eq!([limit("memory.max"), limit("pids.max")], ["67108864", "33"]);
+    let own = user.call(&["exec", &b.id, "/bin/cat", "/proc/self/cgroup"]).finish().ok().stdout();
+    assert_eq!(own, "0::/\n");
     user.call(&["update", "--memory", "125829120", &b.id]).finish().ok();
     user.host(None, &["systemctl", "--user", "daemon-reload"]).finish().ok();
     assert_eq!([limit("memory.max"), limit("pids.max")], ["125829120", "33"]);

@@ -17,10 +17,9 @@ type Controllers<'a> = BTreeMap<&'a str, &'static str>;
 /// The controllers that the kernel lets a cgroup with processes hand down.
 const OF_THREADS: [&str; 3] = ["cpu", "cpuset", "pids"];
 
-/// Enables the controllers that the limits need, writes the limits, attaches the device program, gives it its owner:
-/// of a cgroup that has no process yet.
-pub(super) fn apply(tree: &Tree, cgroup: &Cgroup, plan: &CgroupPlan) -> Result<()> {
-    enable_for(tree, &plan.path, &plan.writes)?;
+/// Writes the limits, attaches the device program, gives it its owner: of a cgroup that init is not in yet, and that has
+/// the controllers that the limits need.
+pub(super) fn apply(cgroup: &Cgroup, plan: &CgroupPlan) -> Result<()> {
     if plan.checked_limit.is_some() {
         // One that was there before may still have pages of files.
         let used = cgroup.read("memory.current")?.trim_end().parse().unwrap_or(0);
@@ -38,11 +37,6 @@ pub(super) fn apply(tree: &Tree, cgroup: &Cgroup, plan: &CgroupPlan) -> Result<(
         Some(Owner::Host(uid)) => owner::give(cgroup, uid).doing(|| "its owner"),
         Some(Owner::Joined(_)) | None => Ok(()),
     }
-}
-
-/// Writes the limits that are for after the clone.
-pub(super) fn apply_late(cgroup: &Cgroup, plan: &CgroupPlan) -> Result<()> {
-    plan.writes.iter().filter(|write| write.is_late()).try_for_each(|limit| write(cgroup, limit))
 }
 
 /// Enables the controllers that these limits need.

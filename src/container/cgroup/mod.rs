@@ -137,7 +137,11 @@ impl Tree {
         let record = CgroupRecord { number: Some(number), ..record };
         let at = self.shown(&record.path);
         let cgroup = Cgroup { dir, at, record, memory_max: plan.memory_max(), placeholder: None };
-        let applied = cgroup.check_fit().and_then(|()| limits::apply(self, &cgroup, plan)).doing(what);
+        let applied = cgroup
+            .check_fit()
+            .and_then(|()| limits::enable_for(self, &plan.path, &plan.writes))
+            .and_then(|()| limits::apply(&cgroup, plan))
+            .doing(what);
         if applied.is_err() {
             crate::error::best_effort("remove the cgroup again", cgroup.remove(self));
         }
@@ -239,8 +243,7 @@ impl Cgroup {
     /// What can only be done now that init is in it, and in its namespaces.
     pub fn complete(&mut self, plan: &CgroupPlan, proc: &Proc, init: Pid) -> Result<()> {
         self.placeholder = None;
-        self.tell_systemd_late(plan)?;
-        limits::apply_late(self, plan)?;
+        self.apply_late(plan)?;
         let Some(Owner::Joined(uid)) = plan.owner else { return Ok(()) };
         let on_host = proc.uid_on_host(init, uid)?.ok_or_else(|| {
             failure(

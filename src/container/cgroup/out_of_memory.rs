@@ -1,5 +1,6 @@
 //! Out of memory: how many processes the kernel has killed for it, and at which limit. cgroup-v2.rst, "memory.events".
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -100,9 +101,19 @@ impl Cgroup {
         }
     }
 
+    /// What has happened at its limit: it is the scope's that is reached where there are two, for the kernel needs memory for
+    /// the one in it. What happens below counts above.
+    pub(super) fn memory_events(&self) -> Result<BTreeMap<String, u64>> {
+        self.around()?.as_ref().unwrap_or(self).keyed("memory.events")
+    }
+
     fn victim(&self, said: &Said) -> Result<Victim> {
-        // memory.oom.group: then all that were in it. In one that was there before, they may have been others.
-        let groups = self.keyed("memory.events.local")?.get("oom_group_kill").copied().unwrap_or(0);
+        // memory.oom.group: then all that were in it, or in what it is in. In one that was there before, they may have been
+        // others.
+        let of = |cgroup: &Self| -> Result<u64> {
+            Ok(cgroup.keyed("memory.events.local")?.get("oom_group_kill").copied().unwrap_or(0))
+        };
+        let groups = of(self)? + self.around()?.as_ref().map_or(Ok(0), of)?;
         Ok(match said {
             Said::Killed(_) => Victim::Init,
             _ if groups > 0 && self.record.made > 0 => Victim::Init,
@@ -134,7 +145,7 @@ impl Cgroup {
         }
         match self.out_of_memory(init)? {
             None if errno_of(error) == Some(Errno::ENOMEM) => {
-                let reached = self.keyed("memory.events")?.get("max").is_some_and(|times| *times > 0);
+                let reached = self.memory_events()?.get("max").is_some_and(|times| *times > 0);
                 reached.then(|| self.describe(0)).transpose()
             }
             found => Ok(found.map(|(found, _)| found)),

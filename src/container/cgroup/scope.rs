@@ -1,8 +1,14 @@
 //! A cgroup that systemd makes. As any other it is there and limited before init is born in it: until then a
 //! placeholder is.
+//!
+//! The scope's own cgroup is systemd's, who writes to it what it has been told; the container's is one in it, with the
+//! same limits, and this runtime's alone (<https://systemd.io/CGROUP_DELEGATION>, "single-writer"). An annotation may have
+//! the scope's own be the container's, and so had versions before.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
+
+use nix::sys::stat::{Mode, mkdirat};
 
 use super::placeholder::Placeholder;
 use super::{Cgroup, Tree, limits, number_of, systemd};
@@ -11,6 +17,7 @@ use crate::plan::resources::CgroupPlan;
 use crate::plan::resources::systemd::{Scope, limit_of};
 use crate::proc::Proc;
 use crate::spec::record::{CgroupRecord, UnitRecord};
+use crate::sys::{Call, Errno, fs};
 
 impl Tree {
     /// Has systemd make a scope, and applies the limits in it. If one can't be applied, the scope goes again.
@@ -24,10 +31,8 @@ impl Tree {
         let placeholder = Placeholder::start(proc)?;
         systemd::start(self, scope, unit, placeholder.pid)?;
         let made = self.enter_scope(unit, placeholder, proc).and_then(|cgroup| {
-            let plan = CgroupPlan { path: cgroup.record.path.clone(), ..plan.clone() };
-            let applied = cgroup.refuse_frozen().and_then(|()| limits::apply(self, &cgroup, &plan));
-            let cgroup = Cgroup { memory_max: plan.memory_max(), ..cgroup };
-            applied.map(|()| cgroup).doing(|| format!("cgroup {:?}", self.shown(&plan.path)))
+            let at = cgroup.at.clone();
+            self.furnish(cgroup, unit.subgroup.as_deref(), plan).doing(|| format!("cgroup {at:?}"))
         });
         if made.is_err() {
             best_effort("stop the scope again", systemd::stop(unit));
@@ -50,13 +55,31 @@ impl Tree {
         let what = || format!("cgroup {:?}", self.shown(&record.path));
         let cgroup = self.open(&record)?;
         let cgroup = cgroup.ok_or_else(|| failure(Kind::System, "it has vanished")).doing(what)?;
-        let record = CgroupRecord { number: Some(number_of(&cgroup.dir)?), ..record };
-        Ok(Cgroup { placeholder: Some(placeholder), record, ..cgroup })
+        Ok(Cgroup { placeholder: Some(placeholder), ..cgroup })
+    }
+
+    /// Applies the limits in a scope's cgroup, and makes the container's.
+    fn furnish(&self, scope: Cgroup, subgroup: Option<&str>, plan: &CgroupPlan) -> Result<Cgroup> {
+        scope.refuse_frozen()?;
+        limits::enable_for(self, &scope.record.path, &plan.writes)?;
+        let cgroup = match subgroup {
+            None => scope,
+            Some(name) => {
+                limits::apply(&scope, &plan.around())?;
+                // The kernel counts it as the scope's memory.
+                let made = scope.subgroup(self, name).map_err(|error| scope.explain(error, None));
+                Cgroup { placeholder: scope.placeholder, ..made.doing(|| format!("{name:?} in it"))? }
+            }
+        };
+        limits::apply(&cgroup, plan)?;
+        let record = CgroupRecord { number: Some(number_of(&cgroup.dir)?), ..cgroup.record };
+        Ok(Cgroup { memory_max: plan.memory_max(), record, ..cgroup })
     }
 
     /// The record that precedes a scope: where it is, is not known yet, nor whether it will be the container's.
     pub fn intend_scope(scope: &Scope) -> CgroupRecord {
-        let unit = UnitRecord { name: scope.name.clone(), manager: systemd::manager() };
+        let (name, subgroup) = (scope.name.clone(), scope.subgroup.clone());
+        let unit = UnitRecord { name, subgroup, manager: systemd::manager() };
         CgroupRecord { unit: Some(unit), ..Self::none_made(PathBuf::new()) }
     }
 }
@@ -69,10 +92,50 @@ fn is_of(unit: &str, path: &Path) -> bool {
 }
 
 impl Cgroup {
+    /// One in this scope's, with each controller that this one has. The placeholder is in it then: who hands controllers
+    /// down has no processes (cgroup-v2.rst, "No Internal Process Constraint").
+    fn subgroup(&self, tree: &Tree, name: &str) -> Result<Self> {
+        match mkdirat(&self.dir, name, Mode::from_bits_truncate(0o755)) {
+            // Of a unit of this name, which is over: systemd has not been able to remove it.
+            Err(Errno::EEXIST) => self.below(name.as_ref())?.check_fit()?,
+            made => made
+                .call(|| "mkdirat()")
+                .map_err(|error| tree.explain_mkdir(&self.record.path.join(name), error))?,
+        }
+        let inner = self.below(name.as_ref())?;
+        self.placeholder.as_ref().map_or(Ok(()), |placeholder| inner.take_in(placeholder.pid))?;
+        let controllers: Vec<String> =
+            self.read("cgroup.controllers")?.split_whitespace().map(|name| format!("+{name}")).collect();
+        if !controllers.is_empty() {
+            self.write("cgroup.subtree_control", &controllers.join(" "))?;
+        }
+        let record =
+            CgroupRecord { made: 1 + self.record.made, unit: self.record.unit.clone(), ..inner.record };
+        Ok(Self { record, ..inner })
+    }
+
+    /// The scope's own cgroup, if this is one in it: it has the same limits. `None` if it has gone, too.
+    pub(super) fn around(&self) -> Result<Option<Self>> {
+        let Some(UnitRecord { subgroup: Some(_), .. }) = self.record.unit else { return Ok(None) };
+        let above = |path: &Path| path.parent().unwrap_or(path).to_owned();
+        let record = Tree::none_made(above(&self.record.path));
+        let dir = match fs::open_parent(self.dir()) {
+            Err(error) if error.errno == Errno::ENOENT => return Ok(None),
+            opened => opened?,
+        };
+        Ok(Some(Self { dir, record, at: above(&self.at), memory_max: None, placeholder: None }))
+    }
+
     /// The limits that had to wait until init was there.
-    pub(super) fn tell_systemd_late(&self, plan: &CgroupPlan) -> Result<()> {
-        let Some(unit) = &self.record.unit else { return Ok(()) };
-        systemd::update(unit, plan.writes.iter().filter(|write| write.is_late()).map(limit_of))
+    pub(super) fn apply_late(&self, plan: &CgroupPlan) -> Result<()> {
+        let late = || plan.writes.iter().filter(|write| write.is_late());
+        if let (Some(unit), Some(_)) = (&self.record.unit, late().next()) {
+            systemd::update(unit, late().map(limit_of))?;
+            if let Some(scope) = self.around()? {
+                late().try_for_each(|limit| limits::write(&scope, limit))?;
+            }
+        }
+        late().try_for_each(|limit| limits::write(self, limit))
     }
 }
 

@@ -58,7 +58,7 @@ impl Cgroup {
     }
 
     fn memory(&self) -> Result<Memory> {
-        let (raw, events) = (self.keyed("memory.stat")?, self.keyed("memory.events")?);
+        let (raw, events) = (self.keyed("memory.stat")?, self.memory_events()?);
         let count = |key: &str| events.get(key).copied().unwrap_or(0);
         let usage = MemoryEntry {
             limit: self.number("memory.max")?.unwrap_or(NO_LIMIT),

@@ -45,9 +45,9 @@ pub fn stop_if_empty(tree: &Tree, unit: &UnitRecord) -> Result<()> {
     stopped.doing(|| format!("scope {}", unit.name))
 }
 
-/// Moves a process into the scope, from wherever it is.
+/// Moves a process into the container's cgroup of the scope, from wherever it is.
 pub fn attach(unit: &UnitRecord, pid: Pid) -> Result<()> {
-    let attached = Systemd::connect(unit.manager).and_then(|mut systemd| systemd.attach(&unit.name, pid));
+    let attached = Systemd::connect(unit.manager).and_then(|mut systemd| systemd.attach(unit, pid));
     attached.doing(|| format!("scope {}", unit.name))
 }
 
@@ -162,8 +162,9 @@ impl Systemd {
         }
     }
 
-    fn attach(&mut self, name: &str, pid: Pid) -> Result<()> {
-        let arguments = [Value::str(name), Value::str(""), self.pids(pid)?];
+    fn attach(&mut self, unit: &UnitRecord, pid: Pid) -> Result<()> {
+        let within = unit.subgroup.iter().map(|name| format!("/{name}")).collect::<String>();
+        let arguments = [Value::str(&unit.name), Value::str(within), self.pids(pid)?];
         self.call("AttachProcessesToUnit", &arguments).map(drop)
     }
 

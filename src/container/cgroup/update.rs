@@ -8,6 +8,7 @@ use crate::plan::devices::Rules;
 use crate::plan::resources::order::BY_KEY;
 use crate::plan::resources::systemd::limit_of;
 use crate::plan::resources::{Absence, Now, Write};
+use crate::spec::record::UnitRecord;
 use crate::sys::fs::OFlag;
 use crate::sys::{Errno, bpf};
 
@@ -16,8 +17,27 @@ use crate::sys::{Errno, bpf};
 #[must_use]
 pub struct Changed<'c> {
     cgroup: &'c Cgroup,
-    /// Files and what they had, in the order of the writes.
-    before: Vec<(String, String)>,
+    /// The scope's, if the container's is one in it.
+    around: Option<Cgroup>,
+    /// In the order of the writes.
+    before: Vec<Before>,
+}
+
+/// What a file had.
+#[derive(Debug)]
+struct Before {
+    of: Whose,
+    file: String,
+    value: String,
+}
+
+/// Of which cgroup a file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Whose {
+    /// The scope's, which may be the container's, too.
+    Scope,
+    /// The container's alone.
+    Container,
 }
 
 impl Cgroup {
@@ -28,38 +48,32 @@ impl Cgroup {
 
     /// Writes limits, in this order. What has been written is put back if a later one fails.
     pub fn change(&self, tree: &Tree, writes: &[Write]) -> Result<Changed<'_>> {
-        let what = || format!("cgroup {:?}", tree.shown(&self.record.path));
-        limits::enable_for(tree, &self.record.path, writes).doing(what)?;
-        let mut changed = Changed { cgroup: self, before: Vec::new() };
+        limits::enable_for(tree, &self.record.path, writes).doing(|| format!("cgroup {:?}", self.at))?;
+        let mut changed = Changed { cgroup: self, around: self.around()?, before: Vec::new() };
         if let Some(unit) = &self.record.unit {
-            // systemd writes them first, all together.
-            changed.before = writes.iter().filter_map(|write| self.before(write)).collect();
-            let end_of_idle = self.ends_idle(writes).then_some(("cpu.weight", "100"));
-            systemd::update(unit, end_of_idle.into_iter().chain(writes.iter().map(limit_of)))?;
+            changed.change_scope(unit, writes)?;
         }
-        for write in writes {
-            let before = if self.record.unit.is_none() { self.before(write) } else { None };
-            limits::write(self, write).doing(what)?;
-            changed.before.extend(before);
+        if self.record.unit.is_none() || changed.around.is_some() {
+            changed.change_container(writes)?;
         }
         Ok(changed)
     }
 
     /// To systemd, to be idle is a weight: to be so no more is another one.
-    fn ends_idle(&self, writes: &[Write]) -> bool {
-        let ends = writes.iter().any(|write| write.file == "cpu.idle" && write.value == "0");
+    fn ends_idle<'w>(&self, mut writes: impl Iterator<Item = &'w Write>) -> bool {
+        let ends = writes.any(|write| write.file == "cpu.idle" && write.value == "0");
         ends && self.read("cpu.idle").is_ok_and(|idle| idle.trim() == "1")
     }
 
     /// What would undo a write; `None` for a file that has nothing to read.
-    fn before(&self, write: &Write) -> Option<(String, String)> {
+    fn before(&self, of: Whose, write: &Write) -> Option<Before> {
         let is_missing = |file: &str| self.file(file, OFlag::O_PATH).err() == Some(Errno::ENOENT);
         let (file, value) = match &write.absence {
             Absence::Instead { file, value } if is_missing(&write.file) => (*file, value.as_str()),
             _ => (write.file.as_str(), write.value.as_str()),
         };
         let text = self.read(file).ok()?;
-        undoing(file, value, &text).map(|before| (file.to_owned(), before))
+        undoing(file, value, &text).map(|value| Before { of, file: file.to_owned(), value })
     }
 
     /// Puts a device program in the place of this runtime's own: there is no instant without any.
@@ -100,6 +114,35 @@ impl Cgroup {
 }
 
 impl Changed<'_> {
+    fn cgroup(&self, whose: Whose) -> &Cgroup {
+        match whose {
+            Whose::Scope => self.around.as_ref().unwrap_or(self.cgroup),
+            Whose::Container => self.cgroup,
+        }
+    }
+
+    /// systemd writes them first, all together.
+    fn change_scope(&mut self, unit: &UnitRecord, writes: &[Write]) -> Result<()> {
+        let is_all = self.around.is_none();
+        let writes = || writes.iter().filter(|write| is_all || write.controller.is_some());
+        let scope = self.cgroup(Whose::Scope);
+        let before: Vec<Before> = writes().filter_map(|write| scope.before(Whose::Scope, write)).collect();
+        let end_of_idle = scope.ends_idle(writes()).then_some(("cpu.weight", "100"));
+        self.before = before;
+        systemd::update(unit, end_of_idle.into_iter().chain(writes().map(limit_of)))?;
+        let scope = self.cgroup(Whose::Scope);
+        writes().try_for_each(|write| limits::write(scope, write)).doing(|| format!("cgroup {:?}", scope.at))
+    }
+
+    fn change_container(&mut self, writes: &[Write]) -> Result<()> {
+        for write in writes {
+            let before = self.cgroup.before(Whose::Container, write);
+            limits::write(self.cgroup, write).doing(|| format!("cgroup {:?}", self.cgroup.at))?;
+            self.before.extend(before);
+        }
+        Ok(())
+    }
+
     /// It stays as it has been written.
     pub fn keep(mut self) {
         self.before.clear();
@@ -109,12 +152,13 @@ impl Changed<'_> {
 impl Drop for Changed<'_> {
     fn drop(&mut self) {
         if let (Some(unit), false) = (&self.cgroup.record.unit, self.before.is_empty()) {
-            let limits = self.before.iter().map(|(file, value)| (file.as_str(), value.as_str()));
+            let scopes = self.before.iter().filter(|before| before.of == Whose::Scope);
+            let limits = scopes.map(|before| (before.file.as_str(), before.value.as_str()));
             best_effort("tell systemd what there was before", systemd::update(unit, limits));
         }
         // Backwards, as each was the one before the next.
-        for (file, value) in self.before.drain(..).rev() {
-            let written = self.cgroup.write(&file, &value);
+        for Before { of, file, value } in std::mem::take(&mut self.before).into_iter().rev() {
+            let written = self.cgroup(of).write(&file, &value);
             best_effort(&format!("put {value:?} back into {file}"), written);
         }
     }

@@ -89,6 +89,14 @@ impl CgroupPlan {
         write.value.parse().ok()
     }
 
+    /// What of it a cgroup gets that has the container's in it: limits, for what is in there competes with others as a
+    /// whole. What is no controller's (`cgroup.max.depth`) is of the container's cgroup itself.
+    #[must_use]
+    pub fn around(&self) -> Self {
+        let writes = self.writes.iter().filter(|write| write.controller.is_some()).cloned().collect();
+        Self { writes, devices: None, owner: None, ..self.clone() }
+    }
+
     /// Decides whose it becomes.
     pub(super) fn owned_by(self, owner: Option<owner::Owner>) -> Self {
         Self { owner, ..self }

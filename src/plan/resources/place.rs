@@ -105,6 +105,42 @@ fn slice_name(slice: &str) -> Result<String> {
     }
 }
 
+/// The cgroup in a scope that is the container's: so crun calls it, and CRI-O looks for that name.
+///
+/// podman and CRI-O hear from conmon that memory has run out, and conmon watches the memory.events of the cgroup that init
+/// is in, until it has seen an event there that is no kill. The kernel counts in vain before it kills: at the limit that is
+/// reached. That is the scope's, for what the kernel needs for a cgroup is memory of the one above it; so the first event
+/// here is the kill. systemd removes both as soon as nobody is left.
+const SUBGROUP: &str = "container";
+
+/// `None` if the scope's own is the container's.
+pub(super) fn subgroup(given: Option<&str>) -> Result<Option<String>> {
+    match given {
+        None => Ok(Some(SUBGROUP.to_owned())),
+        Some("") => Ok(None),
+        Some(name) => subgroup_name(name).map(Some),
+    }
+}
+
+/// One component that can't be taken for a file of a cgroup, now or in a kernel to come: cgroup-v2.rst, "Naming".
+fn subgroup_name(name: &str) -> Result<String> {
+    const LONGEST: usize = 255;
+    /// No file of a controller ends so, and of systemd's units none either.
+    const NO_FILES: [&str; 6] = ["job", "service", "slice", "unit", "workload", "scope"];
+    let is_controllers =
+        |stem: &str| !stem.starts_with('_') && stem.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+    let is_file = name.split_once('.').is_some_and(|(stem, _)| is_controllers(stem))
+        && !NO_FILES.iter().any(|end| name.ends_with(end));
+    let plain = !name.starts_with('.') && !name.contains(|c: char| c == '/' || c.is_control());
+    match plain && !is_file && name.len() <= LONGEST {
+        true => Ok(name.to_owned()),
+        false => Err(invalid(format!(
+            "{name:?} is not the name of a cgroup: one component of up to {LONGEST} bytes that does not begin with a \
+             dot, nor is as the files of a cgroup are (memory.x)"
+        ))),
+    }
+}
+
 /// An id has one character that a unit's name can't have: systemd.unit(5), "String Escaping for Inclusion in Unit
 /// Names".
 fn escaped(id: &str) -> String {
@@ -113,7 +149,7 @@ fn escaped(id: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{path_of, scope_of};
+    use super::{path_of, scope_of, subgroup};
     use std::path::Path;
 
     #[test]
@@ -150,6 +186,26 @@ mod tests {
         }
         let error = path_of(Some(Path::new("a.slice:b:c")), "c").unwrap_err().to_string();
         assert!(error.contains("give --systemd-cgroup, or a path"), "{error}");
+    }
+
+    #[test]
+    fn the_cgroup_in_a_scope_has_a_name_that_no_file_of_a_cgroup_has() {
+        let named = |name: Option<&str>| subgroup(name).map_err(|error| error.to_string());
+        assert_eq!(named(None), Ok(Some("container".into())));
+        assert_eq!(named(Some("")), Ok(None));
+        for good in
+            ["x", "a-b", "a b", "app.slice", "x.scope", "A.b", "_memory.max", "é", "a-b.c", &"x".repeat(255)]
+        {
+            assert_eq!(named(Some(good)), Ok(Some(good.into())));
+        }
+        for bad in ["cgroup.procs", "memory.max", "hugetlb.2MB.max", "novel_one.x", "irq.pressure", "memory."]
+        {
+            assert!(named(Some(bad)).unwrap_err().contains("not the name of a cgroup"), "{bad}");
+        }
+        for bad in [".", "..", "...", ".x", "/", "a/b", "/a", "a/", "a\0", "a\nb", "\u{7f}", &"x".repeat(256)]
+        {
+            assert!(named(Some(bad)).unwrap_err().contains("not the name of a cgroup"), "{bad:?}");
+        }
     }
 
     #[test]

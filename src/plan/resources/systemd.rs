@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 
-use super::{Absence, Write};
+use super::{Absence, Write, place};
 use crate::dbus::{self, Value};
 use crate::error::{Doing, Result, invalid};
 use crate::spec::oci::Spec;
@@ -19,6 +19,8 @@ pub struct Scope {
     pub name: String,
     /// The slice that it is in; `None` for the one in which its manager has services.
     pub slice: Option<String>,
+    /// The cgroup in it that is the container's; `None` if the scope's own is.
+    pub subgroup: Option<String>,
     /// All but its slice and its processes.
     pub properties: Vec<Property>,
     /// Which of them annotations have set: their types are whatever somebody has written.
@@ -27,6 +29,8 @@ pub struct Scope {
 
 /// Begins an annotation that is a property.
 pub const ANNOTATION: &str = "org.systemd.property.";
+/// The annotation that names the cgroup in the scope: crun(1).
+pub const SUBGROUP: &str = "run.oci.systemd.subgroup";
 
 /// Plans the scope of a container with these limits.
 pub(super) fn plan(
@@ -50,11 +54,14 @@ pub(super) fn plan(
     ];
     let early = writes.iter().filter(|write| !write.is_late());
     properties.extend(self::properties(early.map(limit_of)));
-    let annotated = annotated(spec.annotations().as_ref())?;
+    let annotations = spec.annotations().as_ref();
+    let subgroup = annotations.and_then(|all| Some(all.get(SUBGROUP)?.as_str()));
+    let subgroup = place::subgroup(subgroup).doing(|| format!("annotations.{SUBGROUP}"))?;
+    let annotated = annotated(annotations)?;
     let names: Vec<String> = annotated.iter().map(|(name, _)| name.clone()).collect();
     properties.retain(|(name, _)| !names.contains(name));
     properties.extend(annotated);
-    Ok(Scope { name, slice, properties, annotated: names })
+    Ok(Scope { name, slice, subgroup, properties, annotated: names })
 }
 
 /// A file of a cgroup, and what is written to it.

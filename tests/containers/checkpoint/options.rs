@@ -7,8 +7,9 @@ use serde_json::json;
 
 use super::{COUNTING, checkpoint, counting, criu_version, goes_on, images, lacking, number, restore};
 use crate::support::bundle::{add_mount, set_namespace};
+use crate::support::bus::{Bus, Fault};
 use crate::support::terminal::Pty;
-use crate::support::{Bundle, Case, case, eventually, is_there, need, read};
+use crate::support::{Bundle, Case, case, eventually, is_there, need, nothing_is_left, read};
 
 #[test]
 fn what_has_not_changed_since_a_pre_dump_is_not_written_again() {
@@ -343,4 +344,40 @@ fn a_job_of_a_shell_has_the_terminal_of_who_restores_it() {
     second.expect("[two]");
     case.call(["kill", &b.id, "KILL"]).finish().ok();
     assert_eq!(running.wait().code(), 137);
+}
+
+/// By images of the one scope; the other one, and the cgroup in it, is made as any other.
+#[test]
+fn a_container_in_a_scope_goes_on_in_another_one() {
+    let case = criu_case!();
+    let bus = Bus::begin(&case, "bus", Fault::None);
+    let call = |line: &[&str]| {
+        case.call([&["--systemd-cgroup"], line].concat())
+            .env("DBUS_SYSTEM_BUS_ADDRESS", bus.address())
+            .finish()
+    };
+    let b = case.script(COUNTING, |_| {});
+    let images = images(&case);
+    let images = images.to_str().unwrap();
+    let scoped = |b: &Bundle| {
+        let mut config = b.config();
+        config["linux"]["cgroupsPath"] = json!(format!("mdt.slice:mdt:{}", b.id));
+        b.save(&config);
+        case.cgroup().join(format!("mdt-{}.scope/container/cgroup.procs", b.id))
+    };
+    let procs = scoped(&b);
+    call(&["create", "-b", b.path(), &b.id]).ok();
+    case.call(["start", &b.id]).finish().ok();
+    eventually("it counts", || number(&b) > 2);
+    assert_eq!(read(&procs), format!("{}\n", case.pid(&b.id)));
+    checkpoint(&case, &b.id, &[]).prints("");
+    let at = number(&b);
+    call(&["delete", &b.id]).ok();
+    let other = b.as_id(&case, &format!("{}-restored", b.id));
+    let procs = scoped(&other);
+    call(&["restore", "-d", "--image-path", images, "-b", other.path(), &other.id]).ok();
+    eventually("it counts on", || number(&b) > at);
+    assert_eq!(read(&procs), format!("{}\n", case.pid(&other.id)));
+    call(&["delete", "-f", &other.id]).ok();
+    nothing_is_left(&case, "by delete");
 }

@@ -78,6 +78,14 @@ impl<'c> Limited<'c> {
         value.unwrap_or_else(|| panic!("no {key} in {file}:\n{text}")).trim().parse().unwrap()
     }
 
+    /// How often something has happened for want of memory: at the scope's limit, where it is in one, which its own memory
+    /// reaches together with what the kernel needs for it.
+    pub(super) fn events(&self, key: &str) -> u64 {
+        let above = self.cgroup.parent().unwrap();
+        let in_scope = above.extension().is_some_and(|kind| kind == "scope");
+        self.number(if in_scope { "../memory.events" } else { "memory.events" }, key)
+    }
+
     /// `update`, however it ends.
     pub(super) fn try_update(&self, resources: &Value) -> Done {
         let file = self.case.file(&format!("{}.update", self.bundle.id), resources.to_string(), 0o644);

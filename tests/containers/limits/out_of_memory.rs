@@ -108,6 +108,9 @@ fn kills_are_told_when_they_happen_and_the_container_goes_on(driver: Driver) {
             });
         }
     }
+    let memory = &stats(&case, &c.bundle.id)["memory"];
+    assert_eq!(memory["events"]["oom_kill"], 2);
+    assert!(memory["usage"]["failcnt"].as_u64().unwrap() > 0, "{memory}");
     // Those are its children: it has not died of it.
     assert_eq!(case.state_of(&c.bundle.id).get("oom"), None);
     case.call(["kill", &c.bundle.id, "KILL"]).finish().ok();

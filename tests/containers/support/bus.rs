@@ -147,7 +147,7 @@ impl Server {
                 self.job(call, &unit)
             }
             "StopUnit" => {
-                drop(std::fs::remove_dir(self.scopes.join(&unit)));
+                trim(&self.scopes.join(&unit));
                 self.job(call, &unit)
             }
             "Hello" => {
@@ -251,6 +251,18 @@ const SYSTEMD: Method<'_> = Method {
     interface: "org.freedesktop.systemd1.Manager",
     name: "JobRemoved",
 };
+
+/// Removes a scope's cgroup, with those in it, as far as nobody is in them: what systemd does when it is told that
+/// nobody is. Answers whether it is gone.
+pub(crate) fn trim(scope: &Path) -> bool {
+    for entry in std::fs::read_dir(scope).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            trim(&entry.path());
+        }
+    }
+    drop(std::fs::remove_dir(scope));
+    !is_there(scope)
+}
 
 /// Into a file of a cgroup.
 pub(crate) fn put(path: &Path, text: &str) {
