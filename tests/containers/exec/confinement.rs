@@ -51,6 +51,7 @@ fn a_filter_need_not_allow_what_only_the_runtime_calls() {
             "set_tid_address",
             "uname",
             "readlink",
+            "readlinkat",
             "getuid",
             "geteuid",
             "getgid",
