@@ -11,8 +11,8 @@ use super::fs;
 use super::process::{BrokenPipe, on_broken_pipe};
 
 /// Defines the program's `main`, in the place of the one that std has. That one looks for the guard page of its stack in
-/// /proc/self/maps, and makes a second stack, on which it would say that the first has overflowed: a twelfth of what a
-/// verb takes. What else it does, [`begin`] does.
+/// /proc/self/maps, and makes a second stack, on which it would say that the first has overflowed: a twelfth of what
+/// `list` takes. What else it does, [`begin`] does.
 ///
 /// Takes a function from arguments, the program's name first, to the exit code. What it prints it has to flush.
 #[macro_export]
