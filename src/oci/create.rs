@@ -90,32 +90,40 @@ impl CreateArgs {
 pub(super) struct RunArgs {
     #[command(flatten)]
     pub(super) create: CreateArgs,
-    /// Don't wait until it ends
-    #[arg(short, long)]
-    detach: bool,
+    #[command(flatten)]
+    stay: StayArgs,
     /// Don't delete the container when it has ended
     #[arg(long)]
     keep: bool,
+}
+
+impl RunArgs {
+    pub(super) fn attendance(&self) -> Result<Attendance> {
+        let foreground = if self.keep { Attendance::ForegroundAndKeep } else { Attendance::Foreground };
+        self.stay.attendance(foreground)
+    }
+}
+
+/// Whether this process stays, and what it is to the container's orphans then.
+#[derive(Debug, Args)]
+pub(super) struct StayArgs {
+    /// Don't wait until it ends
+    #[arg(short, long)]
+    detach: bool,
     /// Don't adopt and reap the processes that the container leaves behind on the host
     #[arg(long)]
     no_subreaper: bool,
 }
 
-impl RunArgs {
-    pub(super) fn attendance(&self) -> Result<Attendance> {
-        attendance((self.detach, self.keep), self.no_subreaper)
+impl StayArgs {
+    /// Makes this process ready to stay, which is in this way then.
+    pub(super) fn attendance(&self, foreground: Attendance) -> Result<Attendance> {
+        if self.detach {
+            return Ok(Attendance::Detached);
+        }
+        if !self.no_subreaper {
+            sys::process::adopt_orphans()?;
+        }
+        Ok(foreground)
     }
-}
-
-/// Whether this process stays, and what it is to the container's orphans then.
-pub(super) fn attendance((detach, keep): (bool, bool), no_subreaper: bool) -> Result<Attendance> {
-    let attendance = match (detach, keep) {
-        (true, _) => Attendance::Detached,
-        (false, true) => Attendance::ForegroundAndKeep,
-        (false, false) => Attendance::Foreground,
-    };
-    if attendance != Attendance::Detached && !no_subreaper {
-        sys::process::adopt_orphans()?;
-    }
-    Ok(attendance)
 }

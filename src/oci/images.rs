@@ -5,11 +5,15 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::create::NewArgs;
+use super::cli::Globals;
+use super::create::{NewArgs, StayArgs};
 use crate::criu::{CgroupMode, NetworkLock, Opts, PageServer};
 use crate::error::{Doing, Result, invalid};
 use crate::sys;
 use crate::verbs::checkpoint::{self, Then};
+use crate::verbs::create::Creation;
+use crate::verbs::restore;
+use crate::verbs::run::Attendance;
 
 /// What both have.
 #[derive(Debug, Args)]
@@ -190,17 +194,13 @@ fn own(number: u32) -> Result<OwnedFd> {
 #[derive(Debug, Args)]
 pub(super) struct RestoreArgs {
     /// The new container's id
-    pub(super) id: String,
+    id: String,
     #[command(flatten)]
     common: Common,
     #[command(flatten)]
-    pub(super) from: NewArgs,
-    /// Don't wait for its end
-    #[arg(short, long)]
-    pub(super) detach: bool,
-    /// Don't adopt and reap what the container leaves to its host's pid namespace
-    #[arg(long)]
-    pub(super) no_subreaper: bool,
+    from: NewArgs,
+    #[command(flatten)]
+    stay: StayArgs,
     /// Has no effect: CRIU enters the root
     #[arg(long)]
     no_pivot: bool,
@@ -209,7 +209,7 @@ pub(super) struct RestoreArgs {
     no_new_keyring: bool,
     /// How many descriptors from 3 up the program gets: none can be given
     #[arg(long, default_value_t = 0, value_name = "N")]
-    pub(super) preserve_fds: u32,
+    preserve_fds: u32,
     /// Another label or profile for the processes: selinux:LABEL, apparmor:PROFILE
     #[arg(long, value_name = "TYPE:NAME", value_parser = lsm_profile)]
     lsm_profile: Option<String>,
@@ -226,20 +226,22 @@ fn lsm_profile(text: &str) -> Result<String, String> {
 }
 
 impl RestoreArgs {
-    pub(super) fn images(&self) -> PathBuf {
-        self.common.image_path.clone()
+    pub(super) fn attendance(&self) -> Result<Attendance> {
+        self.stay.attendance(Attendance::Foreground)
     }
 
-    pub(super) fn work(&self) -> Option<PathBuf> {
-        self.common.work_path.clone()
-    }
-
-    pub(super) fn opts(&self) -> Opts {
-        Opts {
-            lsm_profile: self.lsm_profile.clone(),
-            lsm_mount_context: self.lsm_mount_context.clone(),
-            ..self.common.opts()
-        }
+    pub(super) fn asked(&self, globals: &Globals) -> Result<restore::Asked> {
+        let from = self.from.creation(&self.id, globals.wishes())?;
+        Ok(restore::Asked {
+            creation: Creation { preserve_fds: self.preserve_fds, ..from },
+            images: self.common.image_path.clone(),
+            work: self.common.work_path.clone(),
+            opts: Opts {
+                lsm_profile: self.lsm_profile.clone(),
+                lsm_mount_context: self.lsm_mount_context.clone(),
+                ..self.common.opts()
+            },
+        })
     }
 }
 

@@ -22,25 +22,25 @@ use crate::error::{Doing, Result, invalid};
 use crate::log::{self, Format};
 use crate::proc;
 use crate::sys;
-use crate::verbs::create::Creation;
 use crate::verbs::delete::Force;
 use crate::verbs::kill::Reach;
 use crate::verbs::spec::Kind as SpecKind;
 use crate::verbs::{self, Runtime};
 use cli::{Cli, LogFormat, LogLevel};
 use deferred::Deferred;
-use images::RestoreArgs;
-use verb::Command;
+use verb::{Command, Descriptors};
 
 /// The definition of the command line, for manual pages and shell completions.
 pub fn command() -> clap::Command {
     Cli::definition()
 }
 
-/// An exit code.
+/// The exit code of a command that has failed.
 const FAILURE: u8 = 1;
+/// That of `exec`, as with runc: its program may well end with 1.
+const EXEC_FAILURE: u8 = 255;
 
-/// Runs one command. Any failure is exit code 1, of `exec` 255, and one line, on standard error and in the log.
+/// Runs one command. Any failure is an exit code, and one line, on standard error and in the log.
 pub fn main(args: impl Iterator<Item = OsString>) -> u8 {
     let cli = match words::parsed(args) {
         Ok(cli) => cli,
@@ -50,8 +50,7 @@ pub fn main(args: impl Iterator<Item = OsString>) -> u8 {
         Ok(code) => code,
         Err(error) => {
             log::error(&format!("{error:#}"));
-            // As with runc: a program of `exec` may well end with 1.
-            if matches!(cli.command, Command::Exec(_)) { 255 } else { FAILURE }
+            if matches!(cli.command, Command::Exec(_)) { EXEC_FAILURE } else { FAILURE }
         }
     }
 }
@@ -74,11 +73,8 @@ fn begin(cli: &Cli) -> Result<()> {
     sys::process::notice_children();
     sys::process::on_large_file_fail();
     // Before this process opens anything itself.
-    let kept = kept_open(&cli.command);
-    let named = match &cli.command {
-        Command::Checkpoint(Deferred(args)) => args.status_fd(),
-        _ => None,
-    };
+    let Descriptors { preserved, named } = cli.command.descriptors();
+    let kept = preserved.saturating_add(listen_fds());
     let closed = (3..kept.saturating_add(3)).chain(named).find(|fd| !sys::fs::is_open(*fd));
     let format = match cli.globals.log_format {
         LogFormat::Text => Format::Text,
@@ -95,16 +91,6 @@ fn begin(cli: &Cli) -> Result<()> {
     }
     // Whatever the caller has left open is not the container's, but for what it is told to keep.
     sys::process::cloexec_from(kept.saturating_add(3)).map_err(Into::into)
-}
-
-fn kept_open(command: &Command) -> u32 {
-    let preserved = match command {
-        Command::Create(Deferred(args)) => args.preserve_fds,
-        Command::Run(Deferred(args)) => args.create.preserve_fds,
-        Command::Exec(Deferred(args)) => args.preserve_fds,
-        _ => 0,
-    };
-    preserved.saturating_add(listen_fds())
 }
 
 /// sd_listen_fds(3): LISTEN_FDS, unless they are said to be for another process.
@@ -153,7 +139,10 @@ fn dispatch(cli: &Cli) -> Result<u8> {
         Command::Checkpoint(Deferred(args)) => {
             verbs::checkpoint::checkpoint(&runtime(cli)?, &parse(args.id())?, args.asked()?)?;
         }
-        Command::Restore(Deferred(args)) => return restore(cli, args),
+        Command::Restore(Deferred(args)) => {
+            let attendance = args.attendance()?;
+            return verbs::restore::restore(&runtime(cli)?, args.asked(&cli.globals)?, attendance);
+        }
         Command::Ps(Deferred(args)) => reports::ps(&runtime(cli)?, args)?,
         Command::List(Deferred(args)) => reports::list(&runtime(cli)?, args)?,
         Command::Spec { bundle, rootless } => {
@@ -191,15 +180,6 @@ fn default_root() -> Result<PathBuf> {
 
 fn parse(id: &str) -> Result<ContainerId> {
     id.parse()
-}
-
-fn restore(cli: &Cli, args: &RestoreArgs) -> Result<u8> {
-    let from = args.from.creation(&args.id, cli.globals.wishes())?;
-    let creation = Creation { preserve_fds: args.preserve_fds, ..from };
-    let asked =
-        verbs::restore::Asked { creation, images: args.images(), work: args.work(), opts: args.opts() };
-    let attendance = create::attendance((args.detach, false), args.no_subreaper)?;
-    verbs::restore::restore(&runtime(cli)?, asked, attendance)
 }
 
 fn print_json(value: &impl serde::Serialize) -> Result<()> {

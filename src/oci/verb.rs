@@ -109,3 +109,26 @@ pub(super) enum Command {
     /// Print what this runtime can do, as JSON
     Features,
 }
+
+/// What a verb asks for of the descriptors that the caller has left open.
+#[derive(Debug, Default)]
+pub(super) struct Descriptors {
+    /// How many, from 3 up, the program gets.
+    pub(super) preserved: u32,
+    /// One that the verb itself uses, by its number.
+    pub(super) named: Option<u32>,
+}
+
+impl Command {
+    pub(super) fn descriptors(&self) -> Descriptors {
+        let preserved = |preserved| Descriptors { preserved, named: None };
+        match self {
+            Self::Create(Deferred(args)) => preserved(args.preserve_fds),
+            Self::Run(Deferred(args)) => preserved(args.create.preserve_fds),
+            Self::Exec(Deferred(args)) => preserved(args.preserve_fds),
+            Self::Checkpoint(Deferred(args)) => Descriptors { preserved: 0, named: args.status_fd() },
+            // `restore` refuses its own.
+            _ => Descriptors::default(),
+        }
+    }
+}
