@@ -175,7 +175,8 @@ impl From<Report> for anyhow::Error {
 #[derive(Debug)]
 pub struct Link(OwnedFd);
 
-/// Of an error: a message has to fit into the socket.
+/// Larger than any message; an error's text is cut to fit.
+const LARGEST: usize = 64 << 10;
 const LONGEST_TEXT: usize = 32 << 10;
 
 impl Link {
@@ -295,7 +296,7 @@ impl Link {
 
     /// Receives one message and the descriptor that came with it.
     pub fn receive_with_fd<M: for<'a> Deserialize<'a>>(&self) -> Result<Option<(M, Option<OwnedFd>)>> {
-        let (message, fd) = net::receive(self.fd())?;
+        let (message, fd) = net::receive(self.fd(), LARGEST)?;
         match message.as_slice() {
             [] => Ok(None),
             message => match (message.strip_prefix(&FAILURE_MARK), message.strip_prefix(&BIRTH_MARK)) {

@@ -29,7 +29,10 @@ const NEWER: (i32, i32) = (3, 19);
 
 /// In milliseconds: how long there may be silence, or be between the end of a process's descriptors and its own.
 const MOMENT: u16 = 1000;
-/// How long CRIU may take to take back what it has done, or to finish: as long as a `delete --force` waits, and less.
+/// An answer of CRIU's is never larger.
+const LARGEST: usize = 64 << 10;
+/// How long CRIU may take to take back what it has done, or to finish: less than a `delete --force` waits before it ends
+/// CRIU.
 const PATIENCE: u16 = 5 * MOMENT;
 
 /// How far CRIU is.
@@ -267,7 +270,7 @@ impl Session {
             retry_eintr(|| poll(&mut fds[..1], PollTimeout::ZERO)).call(|| "poll(criu)")?;
         }
         let (message, fd) = match ready(fds.first()) {
-            true => net::receive(self.link()?).doing(|| "criu")?,
+            true => net::receive(self.link()?, LARGEST).doing(|| "criu")?,
             false => Default::default(),
         };
         match message.as_slice() {

@@ -75,13 +75,17 @@ pub fn send(socket: BorrowedFd<'_>, bytes: &[u8], fd: Option<BorrowedFd<'_>>) ->
     .call(|| format!("sendmsg({} bytes, {} descriptors)", bytes.len(), fds.len()))
 }
 
-/// recvmsg(2) of one message and the descriptor that came with it; of no bytes when the peer has gone. Its length is
-/// asked for first: a buffer for the longest would be more pages than all else that a message takes.
-pub fn receive(socket: BorrowedFd<'_>) -> Result<(Vec<u8>, Option<OwnedFd>), SysError> {
+/// recvmsg(2) of one message and the descriptor that came with it; of no bytes when the peer has gone, and EMSGSIZE if
+/// there are more than `most`. Its length is asked for first: a buffer for the longest would be more pages than all
+/// else that a message takes.
+pub fn receive(socket: BorrowedFd<'_>, most: usize) -> Result<(Vec<u8>, Option<OwnedFd>), SysError> {
     let look = MsgFlags::MSG_PEEK | MsgFlags::MSG_TRUNC;
     let length = retry(|| Ok(recvmsg::<()>(socket.as_raw_fd(), &mut [], None, look)?.bytes))?;
     if length == 0 {
         return Ok((Vec::new(), None));
+    }
+    if length > most {
+        return Err(Errno::EMSGSIZE).call(|| format!("recvmsg(): {length} bytes"));
     }
     let mut bytes = vec![0; length];
     let mut control = nix::cmsg_space!([RawFd; 1]);
@@ -92,7 +96,10 @@ pub fn receive(socket: BorrowedFd<'_>) -> Result<(Vec<u8>, Option<OwnedFd>), Sys
         let mut fd = None;
         for control in message.cmsgs()? {
             if let ControlMessageOwned::ScmRights(fds) = control {
-                fd = fds.first().map(|raw| super::fs::own(*raw));
+                // There may be more than were asked for: each is this process's now, and the others are closed.
+                let mut fds = fds.into_iter().map(super::fs::own);
+                fd = fds.next();
+                fds.for_each(drop);
             }
         }
         Ok((message.bytes, fd))

@@ -49,10 +49,11 @@ pub fn delete(runtime: &Runtime, id: &ContainerId, force: Force) -> Result<()> {
     destruction::destroy(&runtime.store, entry, &record)
 }
 
-fn end_worker(runtime: &Runtime, id: &ContainerId) -> Result<()> {
+/// Ends the CRIU of a command that is gone, and what it has made.
+fn end_worker(runtime: &Runtime, id: &ContainerId, until: Instant) -> Result<()> {
     let (Some(record), current) = look(runtime, id)? else { return Ok(()) };
     let worker = record.worker.filter(|_| current.this_boot);
-    worker::end(&Proc::open()?, worker, &runtime.store.view(id)?)
+    worker::end(&Proc::open()?, worker, &runtime.store.view(id)?, until)
 }
 
 /// With force, a `create` that is still at work gets a second, and is then ended by the death of its init; hooks
@@ -81,7 +82,7 @@ fn lock(runtime: &Runtime, id: &ContainerId, force: Force) -> Result<Entry> {
     }
     while began.elapsed() < DEADLINE {
         // What it makes may go on to make others.
-        best_effort("end criu", end_worker(runtime, id));
+        best_effort("end criu", end_worker(runtime, id, began + DEADLINE));
         if let Some(entry) = runtime.store.lock_within(id, PATIENCE)? {
             return Ok(entry);
         }

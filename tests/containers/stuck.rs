@@ -1,5 +1,8 @@
 //! Processes that wait in the kernel, where neither a freeze nor SIGKILL reaches them.
 
+use std::fs::File;
+use std::os::unix::fs::OpenOptionsExt;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use crate::support::bundle::add_mount;
@@ -99,4 +102,28 @@ fn a_first_process_that_can_not_end_is_named() {
     drop(mount);
     case.until(&b.id, "stopped");
     case.call(["delete", &b.id]).finish().ok();
+}
+
+#[test]
+fn a_file_system_that_does_not_answer_does_not_hold_up_who_looks_for_criu() {
+    let case = case!();
+    need!(SilentMount::is_possible(), "there is no /dev/fuse");
+    let b = case.script("exit 0", |_| {});
+    case.created(&b);
+    let lock = File::open(case.path("state").join(&b.id)).unwrap();
+    lock.lock().unwrap();
+    let mount = SilentMount::of_nobody(&case.subdir("silent"));
+    let open = File::options().read(true).custom_flags(libc::O_PATH).open(case.path("silent")).unwrap();
+    // As CRIU is called.
+    std::fs::copy("/bin/sleep", case.path("criu")).unwrap();
+    let mut criu = Command::new(case.path("criu")).arg("1000").stdin(Stdio::from(open)).spawn().unwrap();
+    let done = case.call(["delete", "--force", &b.id]).finish();
+    assert!(done.took > Duration::from_secs(9) && done.took < Duration::from_secs(15), "{done}");
+    done.fails(&[&b.id, "another command is at work on it"]);
+    assert!(criu.try_wait().unwrap().is_none(), "a stranger was ended");
+    criu.kill().unwrap();
+    criu.wait().unwrap();
+    drop(mount);
+    lock.unlock().unwrap();
+    case.delete(&b.id);
 }

@@ -26,6 +26,8 @@ pub(crate) struct SilentMount {
     end: Arc<AtomicBool>,
     waiting: Arc<AtomicU32>,
     server: Option<JoinHandle<()>>,
+    /// Held for as long as nobody serves it.
+    device: Option<File>,
 }
 
 impl SilentMount {
@@ -34,14 +36,18 @@ impl SilentMount {
         File::options().read(true).write(true).open("/dev/fuse").is_ok()
     }
 
+    /// One that does not even say what its root is.
+    pub(crate) fn of_nobody(dir: &Path) -> Self {
+        let (end, waiting) = (Arc::default(), Arc::default());
+        Self { at: dir.to_owned(), end, waiting, server: None, device: Some(mounted(dir)) }
+    }
+
     pub(crate) fn at(dir: &Path) -> Self {
-        let device = File::options().read(true).write(true).open("/dev/fuse").unwrap();
-        let options = format!("fd={},rootmode=40000,user_id=0,group_id=0,allow_other", device.as_raw_fd());
-        mount(Some("silent"), dir, Some("fuse"), MsFlags::empty(), Some(options.as_str())).unwrap();
+        let device = mounted(dir);
         let (end, waiting) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU32::new(0)));
         let (ended, counter) = (Arc::clone(&end), Arc::clone(&waiting));
         let server = std::thread::spawn(move || serve(device, &ended, &counter));
-        Self { at: dir.to_owned(), end, waiting, server: Some(server) }
+        Self { at: dir.to_owned(), end, waiting, server: Some(server), device: None }
     }
 
     /// How many have asked for a name, and get no answer.
@@ -50,10 +56,20 @@ impl SilentMount {
     }
 }
 
+fn mounted(dir: &Path) -> File {
+    let device = File::options().read(true).write(true).open("/dev/fuse").unwrap();
+    let options = format!("fd={},rootmode=40000,user_id=0,group_id=0,allow_other", device.as_raw_fd());
+    mount(Some("silent"), dir, Some("fuse"), MsFlags::empty(), Some(options.as_str())).unwrap();
+    device
+}
+
 impl Drop for SilentMount {
     fn drop(&mut self) {
         self.end.store(true, Ordering::Relaxed);
-        self.server.take().unwrap().join().unwrap();
+        drop(self.device.take());
+        if let Some(server) = self.server.take() {
+            server.join().unwrap();
+        }
         umount2(&self.at, MntFlags::MNT_DETACH).unwrap();
     }
 }
