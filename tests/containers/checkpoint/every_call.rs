@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::options::{TALKING, got};
-use super::{checkpoint_to, counting, goes_on, lacking, restore_from, written};
+use super::{
+    checkpoint_line, checkpoint_to, counting, goes_on, lacking, restore_from, restore_line, written,
+};
 use crate::support::{Bundle, Case, case, eventually, installed, is_there, need, nothing_is_left, read};
 
 /// So many calls of a verb are tried, at least.
@@ -50,6 +52,12 @@ fn killed(case: &Case, (name, number): &Moment, verb: &[&str]) -> Option<String>
     }
 }
 
+/// That a test has tried what it says.
+fn enough(struck: usize, all: usize) {
+    println!("killed {struck} of {all} times");
+    assert!(struck > all * 3 / 4, "{struck} of {all}");
+}
+
 /// Its memory goes before its part in the lock, and with that its command line.
 fn criu_is_at_work(case: &Case) -> bool {
     let processes = std::fs::read_dir("/proc").unwrap().filter_map(|entry| Some(entry.ok()?.path()));
@@ -58,10 +66,6 @@ fn criu_is_at_work(case: &Case) -> bool {
             && std::fs::read_link(process.join("cwd")).is_ok_and(|cwd| cwd.starts_with(&case.dir))
     };
     processes.into_iter().any(|process| is_criu(&process))
-}
-
-fn checkpoint_line<'a>(images: &'a Path, flags: &[&'a str], id: &'a str) -> Vec<&'a str> {
-    [&["checkpoint", "--image-path", images.to_str().unwrap()], flags, &[id]].concat()
 }
 
 /// Kills checkpoints of a container that counts, and looks what has become of it.
@@ -84,8 +88,7 @@ fn sweep(case: &Case, look: impl Fn(&Bundle, &Path, &str)) {
         }
         nothing_is_left(case, &format!("at {moment:?}"));
     }
-    println!("killed {struck} of {all} times");
-    assert!(struck > all * 3 / 4, "{struck} of {all}");
+    enough(struck, all);
 }
 
 #[test]
@@ -131,15 +134,19 @@ fn connections_go_on_if_a_checkpoint_is_killed_at_any_system_call() {
     eventually("they talk", || got(&b) > 3);
     let flags = ["--leave-running", "--tcp-established"];
     let moments = moments(&case, &checkpoint_line(&case.path("first"), &flags, &b.id));
+    let (all, mut struck) = (moments.len(), 0);
     for (round, moment) in moments.iter().enumerate() {
         let images = case.path(&format!("images-{round}"));
         let at = got(&b);
-        let how = killed(&case, moment, &checkpoint_line(&images, &flags, &b.id)).unwrap_or_default();
+        let how = killed(&case, moment, &checkpoint_line(&images, &flags, &b.id));
+        struck += usize::from(how.is_some());
+        let how = how.unwrap_or_default();
         // CRIU takes its rules away again.
         eventually(&format!("they go on to talk {how}"), || got(&b) > at + 3);
         assert_eq!(case.status(&b.id), "running", "{how}");
     }
     case.delete(&b.id);
+    enough(struck, all);
 }
 
 #[test]
@@ -148,16 +155,12 @@ fn a_restore_that_is_killed_at_any_system_call_can_be_deleted_and_repeated() {
     need!(installed("strace"), "strace is not installed");
     let b = written(&case);
     let images = case.path("images");
-    let line = |flags: &[&'static str]| {
-        let line = ["restore", "-d", "-b", b.path(), "--image-path", images.to_str().unwrap()];
-        [&line[..], flags, &[&b.id]].concat()
-    };
-    let moments = moments(&case, &line(&[]));
+    let moments = moments(&case, &restore_line(&images, &b, &["-d"], &b.id));
     case.delete(&b.id);
     let (all, mut struck) = (moments.len(), 0);
     for (round, moment) in moments.iter().enumerate() {
-        let flags: &[&str] = if round % 2 == 0 { &[] } else { &["--shell-job"] };
-        if let Some(how) = killed(&case, moment, &line(flags)) {
+        let flags: &[&str] = if round % 2 == 0 { &["-d"] } else { &["-d", "--shell-job"] };
+        if let Some(how) = killed(&case, moment, &restore_line(&images, &b, flags, &b.id)) {
             struck += 1;
             if is_there(case.state.join(&b.id)) {
                 let state = case.call(["state", &b.id]).finish();
@@ -175,6 +178,5 @@ fn a_restore_that_is_killed_at_any_system_call_can_be_deleted_and_repeated() {
         case.delete(&b.id);
         nothing_is_left(&case, &format!("at {moment:?}"));
     }
-    println!("killed {struck} of {all} times");
-    assert!(struck > all * 3 / 4, "{struck} of {all}");
+    enough(struck, all);
 }

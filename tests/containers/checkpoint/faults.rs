@@ -2,12 +2,14 @@
 
 use std::path::Path;
 
+use super::dummy::old_criu;
 use super::{
-    COUNTING, checkpoint, checkpoint_to, counting, goes_on, images, lacking, moved, number, restore,
+    COUNTING, checkpoint, checkpoint_line, checkpoint_to, counting, goes_on, images, lacking, moved, number,
+    restore, restore_line,
 };
 use crate::support::bundle::add_mount;
 use crate::support::{
-    Case, case, eventually, host_command, is_there, link, make_dir, need, nothing_is_left, write,
+    case, eventually, host_command, is_there, link, make_dir, need, nothing_is_left, write,
 };
 
 #[test]
@@ -51,34 +53,21 @@ fn a_host_without_criu_or_with_an_old_one_is_told_what_to_do() {
     case.started(&b);
     let path = case.subdir("programs");
     let images = images(&case);
-    let call = |verb: &[&str]| {
-        let line = [verb, &["--image-path", images.to_str().unwrap(), &b.id]].concat();
-        case.call(line).env("PATH", &path).finish()
-    };
-    call(&["checkpoint"]).fails(&["criu: executable file not found in $PATH", "install the package criu"]);
+    let call = |line: &[&str]| case.call(line).env("PATH", &path).finish();
+    let restore = || call(&restore_line(&images, &b, &["-d"], &b.id));
+    call(&checkpoint_line(&images, &[], &b.id))
+        .fails(&["criu: executable file not found in $PATH", "install the package criu"]);
     make_dir(&images);
     case.delete(&b.id);
-    call(&["restore", "-d", "-b", b.path()]).fails(&["criu: executable file not found in $PATH"]);
+    restore().fails(&["criu: executable file not found in $PATH"]);
     // Says nothing: what it is asked first is its version.
     write(&path.join("criu"), "#!/bin/sh\nexit 0\n", 0o755);
-    call(&["restore", "-d", "-b", b.path()]).fails(&["criu has ended without an answer"]);
+    restore().fails(&["criu has ended without an answer"]);
     write(&path.join("criu"), "no program", 0o755);
-    call(&["restore", "-d", "-b", b.path()]).fails(&["criu: execve(", "ENOEXEC"]);
+    restore().fails(&["criu: execve(", "ENOEXEC"]);
     write(&path.join("criu"), "#!/bin/sh\necho libnet.so.9: cannot open >&2; exit 127\n", 0o755);
-    call(&["restore", "-d", "-b", b.path()])
-        .fails(&["criu has ended without an answer: libnet.so.9: cannot open"]);
+    restore().fails(&["criu has ended without an answer: libnet.so.9: cannot open"]);
     nothing_is_left(&case, "by restores without criu");
-}
-
-/// A PATH with a CRIU that only says that it is 3.MINOR.
-pub(super) fn old_criu(case: &Case, minor: u32) -> String {
-    let programs = case.path("programs");
-    make_dir(&programs);
-    // Response: VERSION (10, but not as a newline: what bash prints goes out line by line), success, the version.
-    let version = format!("\\x08\\x8a\\x00\\x10\\x01\\x52\\x04\\x08\\x03\\x10\\x{minor:02x}");
-    let script = format!("#!/bin/bash\nprintf '{version}' >&\"$2\"\nexec sleep 0.1\n");
-    write(&programs.join("criu"), script, 0o755);
-    format!("{}:/usr/bin:/bin", programs.display())
 }
 
 #[test]
@@ -90,7 +79,7 @@ fn an_old_criu_is_told_from_one_that_will_do() {
         (16, &[][..], &["criu: version 3.16 is too old", "need 3.17 or newer"]),
         (17, &["--network-lock", "skip"], &["--network-lock skip needs CRIU 3.19", "this is 3.17"]),
     ] {
-        let line = [&["checkpoint", "--image-path", "images"], flags, &[b.id.as_str()]].concat();
+        let line = checkpoint_line(Path::new("images"), flags, &b.id);
         case.call(line).env("PATH", old_criu(&case, minor)).finish().fails(words);
         assert_eq!(case.status(&b.id), "running");
     }
@@ -180,8 +169,7 @@ fn a_disk_that_becomes_full_at_any_moment_is_named_and_the_container_goes_on() {
     let small = case.subdir("small");
     for pages in (1..40).step_by(4) {
         let _disk = Disk::mount(&small, &format!("nr_blocks={pages},mode=755"));
-        let line = ["checkpoint", "--leave-running", "--image-path", small.to_str().unwrap(), &b.id];
-        case.call(line).finish().fails(&["o space "]);
+        case.call(checkpoint_line(&small, &["--leave-running"], &b.id)).finish().fails(&["o space "]);
         assert!(goes_on(&b), "{pages} pages");
     }
     case.delete(&b.id);

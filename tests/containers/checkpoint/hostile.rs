@@ -7,7 +7,8 @@ use std::process::Command;
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 
-use super::{checkpoint, counting, goes_on, images, lacking, restore};
+use super::dummy::{RESTORED, VERSION, criu_that_says, notice};
+use super::{checkpoint, checkpoint_line, counting, goes_on, images, lacking, restore, restore_line};
 use crate::support::bundle::add_mount;
 use crate::support::{
     Bundle, Case, Done, case, is_there, link, make_dir, need, nothing_is_left, read, remove, write,
@@ -57,36 +58,12 @@ fn what_somebody_else_has_left_in_a_directory_is_not_written_through() {
     nothing_is_left(&case, "by links of others");
 }
 
-/// Response: VERSION, success, 4.2. No byte of these is 10: what bash prints goes out line by line.
-const VERSION: &[u8] = &[0x08, 0x8a, 0, 0x10, 1, 0x52, 4, 0x08, 4, 0x10, 2];
-/// Response: RESTORE, success.
-const RESTORED: &[u8] = &[0x08, 2, 0x10, 1];
-
-/// Response: NOTIFY, success, what has happened, a pid.
-fn notice(action: &str, pid: u32) -> Vec<u8> {
-    let byte = |number: usize| u8::try_from(number).unwrap();
-    let pid = (0..5).map(|group| byte((pid >> (7 * group)) as usize & 0x7f) | 0x80);
-    let mut body = [&[0x8a, 0, byte(action.len())], action.as_bytes(), &[0x10]].concat();
-    body.extend(pid.chain([0]));
-    [&[0x08, 6, 0x10, 1, 0x2a, byte(body.len())], &body[..]].concat()
-}
-
-/// Restores by a CRIU that says this, each to one request, after what it does at first.
+/// Restores by a CRIU that says this, after what it does at first.
 fn restore_by(case: &Case, b: &Bundle, at_first: &str, said: &[&[u8]]) -> Done {
-    let programs = case.path("programs");
-    if !is_there(&programs) {
-        make_dir(&programs);
-    }
-    let mut script = format!("#!/bin/bash\n{at_first}\n");
-    for message in said {
-        let bytes: String = message.iter().map(|byte| format!("\\x{byte:02x}")).collect();
-        script += &format!("dd bs=64k count=1 <&\"$2\" >/dev/null 2>&1; printf '{bytes}' >&\"$2\"\n");
-    }
-    write(&programs.join("criu"), format!("{script}exec sleep 0.1\n"), 0o755);
     let (images, work) = (images(case), case.path("work"));
-    let line = ["restore", "-d", "-b", b.path(), "--image-path", images.to_str().unwrap()];
-    let line = [&line[..], &["--work-path", work.to_str().unwrap(), &b.id]].concat();
-    case.call(line).env("PATH", format!("{}:/usr/bin:/bin", programs.display())).finish()
+    let flags = ["-d", "--work-path", work.to_str().unwrap()];
+    let path = criu_that_says(case, at_first, said);
+    case.call(restore_line(&images, b, &flags, &b.id)).env("PATH", path).finish()
 }
 
 #[test]
@@ -184,23 +161,20 @@ fn a_directory_that_is_swapped_for_a_link_in_between_is_still_the_one_that_was_l
         let [dir, aside] = [case.path(name), case.path(&format!("{name}-aside"))];
         format!("mv {0} {1} && ln -s {2} {0}", dir.display(), aside.display(), victim.display())
     };
-    let call = |verb: &[&str], path: &str| {
-        let (images, work) = (images(&case), case.path("work"));
-        let line = ["--image-path", images.to_str().unwrap(), "--work-path", work.to_str().unwrap(), &b.id];
-        case.call(verb.iter().chain(&line)).env("PATH", path).finish()
+    let (images, work) = (images(&case), case.path("work"));
+    let flags = ["--work-path", work.to_str().unwrap()];
+    let call = |line: &[&str]| {
+        let path = preceded(&case, &format!("{}; {}", swap("images"), swap("work")));
+        case.call(line).env("PATH", path).finish()
     };
-    call(&["checkpoint"], &preceded(&case, &format!("{}; {}", swap("images"), swap("work")))).prints("");
+    call(&checkpoint_line(&images, &flags, &b.id)).prints("");
     case.call(["delete", &b.id]).finish().ok();
     assert!(is_there(case.path("images-aside/inventory.img")) && is_there(case.path("work-aside/dump.log")));
     for name in ["images", "work"] {
         remove(&case.path(name));
         std::fs::rename(case.path(&format!("{name}-aside")), case.path(name)).unwrap();
     }
-    call(
-        &["restore", "-d", "-b", b.path()],
-        &preceded(&case, &format!("{}; {}", swap("images"), swap("work"))),
-    )
-    .ok();
+    call(&restore_line(&images, &b, &[&["-d"], &flags[..]].concat(), &b.id)).ok();
     assert!(goes_on(&b) && is_there(case.path("work-aside/restore.log")));
     case.delete(&b.id);
     assert!(std::fs::read_dir(&victim).unwrap().next().is_none());
@@ -224,10 +198,8 @@ fn images_of_another_container_are_an_error_that_says_what_does_not_fit() {
     b.save(&with);
     let file = case.file("file", "", 0o600);
     for (work, words) in [(file.clone(), "--work-path"), (file.join("below"), "--work-path")] {
-        let images = images(&case);
-        let line = ["restore", "-d", "-b", b.path(), "--image-path", images.to_str().unwrap()];
-        let line = [&line[..], &["--work-path", work.to_str().unwrap(), &b.id]].concat();
-        case.call(line).finish().fails(&[words, "irectory"]);
+        let flags = ["-d", "--work-path", work.to_str().unwrap()];
+        case.call(restore_line(&images(&case), &b, &flags, &b.id)).finish().fails(&[words, "irectory"]);
         nothing_is_left(&case, words);
     }
     restore(&case, &b, &b.id, &["-d"]).ok();

@@ -49,6 +49,7 @@ macro_rules! criu_case {
     }};
 }
 
+mod dummy;
 mod every_call;
 mod faults;
 mod hostile;
@@ -87,15 +88,22 @@ fn images(case: &Case) -> PathBuf {
     case.path("images")
 }
 
+fn checkpoint_line<'a>(images: &'a Path, flags: &[&'a str], id: &'a str) -> Vec<&'a str> {
+    [&["checkpoint", "--image-path", images.to_str().unwrap()], flags, &[id]].concat()
+}
+
+fn restore_line<'a>(images: &'a Path, b: &'a Bundle, flags: &[&'a str], id: &'a str) -> Vec<&'a str> {
+    [&["restore", "-b", b.path(), "--image-path", images.to_str().unwrap()], flags, &[id]].concat()
+}
+
 fn checkpoint(case: &Case, id: &str, flags: &[&str]) -> Done {
     checkpoint_to(case, &images(case), id, flags)
 }
 
 fn checkpoint_to(case: &Case, images: &Path, id: &str, flags: &[&str]) -> Done {
     let work = case.path("work");
-    let line =
-        ["checkpoint", "--image-path", images.to_str().unwrap(), "--work-path", work.to_str().unwrap()];
-    case.call(line.iter().chain(flags).chain([&id])).finish()
+    let flags = [&["--work-path", work.to_str().unwrap()], flags].concat();
+    case.call(checkpoint_line(images, &flags, id)).finish()
 }
 
 fn restore(case: &Case, b: &Bundle, id: &str, flags: &[&str]) -> Done {
@@ -104,8 +112,8 @@ fn restore(case: &Case, b: &Bundle, id: &str, flags: &[&str]) -> Done {
 
 fn restore_from(case: &Case, images: &Path, b: &Bundle, id: &str, flags: &[&str]) -> Done {
     let work = case.path("work");
-    let line = ["restore", "--image-path", images.to_str().unwrap(), "--work-path", work.to_str().unwrap()];
-    case.call(line.iter().chain(&["-b", b.path()]).chain(flags).chain([&id])).finish()
+    let flags = [&["--work-path", work.to_str().unwrap()], flags].concat();
+    case.call(restore_line(images, b, &flags, id)).finish()
 }
 
 /// A bundle whose container has been written and deleted.
@@ -116,11 +124,15 @@ fn written(case: &Case) -> Bundle {
     b
 }
 
+/// A checkpoint on its way.
+fn checkpointing(case: &Case, images: &Path, b: &Bundle, flags: &[&str]) -> Running {
+    case.call(checkpoint_line(images, flags, &b.id)).spawn()
+}
+
 /// A restore on its way, detached.
 fn restoring(case: &Case, b: &Bundle, flags: &[&str]) -> Running {
-    let images = images(case);
-    let line = ["restore", "-d", "-b", b.path(), "--image-path", images.to_str().unwrap()];
-    case.call(line.iter().chain(flags).chain([&b.id.as_str()])).spawn()
+    let flags = [&["-d"], flags].concat();
+    case.call(restore_line(&images(case), b, &flags, &b.id)).spawn()
 }
 
 /// The container `of` of a bundle, written, deleted and restored under another id, detached; answers what has been
@@ -226,9 +238,7 @@ fn a_terminal_is_a_new_one_after_it_has_been_restored() {
     checkpoint(&case, &b.id, &[]).prints("");
     case.call(["delete", &b.id]).finish().ok();
     restore(&case, &b, &b.id, &["-d"]).fails(&["--console-socket"]);
-    let images = images(&case);
-    let line = ["restore", "-d", "-b", b.path(), "--console-socket", "console", "--image-path"];
-    let call = case.call(line.iter().chain([&images.to_str().unwrap(), &b.id.as_str()])).spawn();
+    let call = restoring(&case, &b, &["--console-socket", "console"]);
     let second = socket.receive();
     call.wait().ok();
     nix::unistd::write(&second.fds[0], b"two\n").unwrap();
@@ -242,9 +252,7 @@ fn a_restore_in_the_foreground_ends_as_the_program_does_and_deletes_the_containe
     let b = counting(&case, |_| {});
     checkpoint(&case, &b.id, &[]).prints("");
     case.call(["delete", &b.id]).finish().ok();
-    let images = images(&case);
-    let line = ["restore", "-b", b.path(), "--image-path", images.to_str().unwrap(), &b.id];
-    let call = case.call(line).spawn();
+    let call = case.call(restore_line(&images(&case), &b, &[], &b.id)).spawn();
     eventually("it runs", || {
         case.call(["state", &b.id]).finish().code() == 0 && case.status(&b.id) == "running"
     });

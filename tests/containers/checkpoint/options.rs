@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{COUNTING, checkpoint, counting, criu_version, goes_on, images, lacking, number, restore};
+use super::{
+    COUNTING, checkpoint, checkpoint_line, counting, criu_version, goes_on, images, lacking, number, restore,
+    restore_line,
+};
 use crate::support::bundle::{add_mount, set_namespace};
 use crate::support::bus::{Bus, Fault};
 use crate::support::terminal::Pty;
@@ -16,8 +19,7 @@ fn what_has_not_changed_since_a_pre_dump_is_not_written_again() {
     let case = criu_case!();
     let b = counting(&case, |_| {});
     let before = case.path("before");
-    let line = ["checkpoint", "--pre-dump", "--image-path", before.to_str().unwrap(), &b.id];
-    let done = case.call(line).finish();
+    let done = case.call(checkpoint_line(&before, &["--pre-dump"], &b.id)).finish();
     if done.code() != 0 {
         case.delete(&b.id);
     }
@@ -109,9 +111,9 @@ fn memory_follows_a_container_that_runs_elsewhere_already() {
     let address = format!("127.0.0.1:{port}");
     let (reader, writer) = nix::unistd::pipe().unwrap();
     let images = images(&case);
-    let (dir, logs) = (images.to_str().unwrap(), work.to_str().unwrap());
-    let flags = ["checkpoint", "--lazy-pages", "--page-server", &address, "--status-fd", "7"];
-    let line = [&flags[..], &["--image-path", dir, "--work-path", logs, &b.id]].concat();
+    let logs = work.to_str().unwrap();
+    let flags = ["--lazy-pages", "--page-server", &address, "--status-fd", "7", "--work-path", logs];
+    let line = checkpoint_line(&images, &flags, &b.id);
     let null = std::process::Stdio::null();
     let first =
         case.call_through(&["sh", "-c", "exec \"$@\" 7>&1 >&2", "sh"], line).output(writer, null).spawn();
@@ -119,7 +121,9 @@ fn memory_follows_a_container_that_runs_elsewhere_already() {
     assert_eq!((nix::unistd::read(&reader, &mut byte).unwrap(), byte), (1, [0]));
     let at = number(&b);
     let line = ["criu", "lazy-pages", "--page-server", "--address", "127.0.0.1", "--port", &port];
-    let daemon = case.host([&line[..], &["-D", dir, "-W", logs, "-o", "lazy.log"]].concat()).spawn();
+    let daemon = case
+        .host([&line[..], &["-D", images.to_str().unwrap(), "-W", logs, "-o", "lazy.log"]].concat())
+        .spawn();
     eventually("it serves", || is_there(work.join("lazy-pages.socket")));
     let other = b.as_id(&case, &format!("{}-elsewhere", b.id));
     let restored = restore(&case, &other, &other.id, &["-d", "--lazy-pages"]);
@@ -338,8 +342,7 @@ fn a_job_of_a_shell_has_the_terminal_of_who_restores_it() {
     drop(running.wait());
     case.call(["delete", &b.id]).finish().ok();
     let images = images(&case);
-    let line = ["restore", "--shell-job", "-b", b.path(), "--image-path", images.to_str().unwrap(), &b.id];
-    let running = on(&second, &line);
+    let running = on(&second, &restore_line(&images, &b, &["--shell-job"], &b.id));
     second.type_in("two\n");
     second.expect("[two]");
     case.call(["kill", &b.id, "KILL"]).finish().ok();

@@ -6,7 +6,9 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::killed::{criu_of, hit};
-use super::{checkpoint, counting, goes_on, images, lacking, number, restore, restoring, written};
+use super::{
+    checkpoint, checkpointing, counting, goes_on, images, lacking, number, restore, restoring, written,
+};
 use crate::support::{Bundle, Case, Running, case, eventually, is_there, need, nothing_is_left, read};
 
 #[test]
@@ -42,8 +44,7 @@ fn a_delete_by_force_ends_a_criu_that_hangs_when_its_command_was_killed() {
     let case = criu_case!();
     let b = counting(&case, |_| {});
     let images = images(&case);
-    let line = ["checkpoint", "--image-path", images.to_str().unwrap(), &b.id];
-    abandoned(|| case.call(line).spawn()).expect("criu is faster");
+    abandoned(|| checkpointing(&case, &images, &b, &[])).expect("criu is faster");
     case.delete(&b.id);
     nothing_is_left(&case, "by a checkpoint");
     let b = written(&case);
@@ -110,12 +111,7 @@ fn of_two_checkpoints_at_once_each_is_whole_or_refused() {
     let case = criu_case!();
     let b = counting(&case, |_| {});
     let dirs = ["one", "two"].map(|name| case.path(name));
-    let both = |flags: &[&str]| {
-        dirs.each_ref().map(|dir| {
-            let line = ["checkpoint", "--image-path", dir.to_str().unwrap()];
-            case.call(line.iter().chain(flags).chain([&b.id.as_str()])).spawn()
-        })
-    };
+    let both = |flags: &[&str]| dirs.each_ref().map(|dir| checkpointing(&case, dir, &b, flags));
     for call in both(&["--leave-running"]) {
         call.wait().prints("");
     }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::surroundings::engine_case;
-use super::{COUNTING, checkpoint, counting, goes_on, images, lacking, moved, number, restore};
+use super::{COUNTING, checkpoint, counting, goes_on, images, lacking, moved, number, restore, restore_line};
 use crate::support::bundle::add_user_namespace;
 use crate::support::{Case, Done, case, cgroup_root, eventually, need, read};
 
@@ -63,7 +63,7 @@ fn exec_starts_a_program_in_a_restored_container_with_a_user_namespace() {
     checkpoint(&case, &b.id, &[]).prints("");
     case.call(["delete", &b.id]).finish().prints("");
     let images = images(&case);
-    let line = ["restore", "-d", "-b", b.path(), "--image-path", images.to_str().unwrap(), &b.id];
+    let line = restore_line(&images, &b, &["-d"], &b.id);
     assert_eq!(call(&line).code(), 0, "{}", read(images.join("restore.log")));
     let done = exec(&case, &b.id, &["sh", "-c", "id -u; cat /proc/self/uid_map"]).ok();
     let words: Vec<String> = done.stdout().split_whitespace().map(str::to_owned).collect();
