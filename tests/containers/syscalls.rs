@@ -92,6 +92,6 @@ fn create_start_and_delete_keep_to_their_budgets() {
 const CREATE: usize = 482;
 /// Where the kernel can't take a program off its file, create begins once more from a copy of it.
 const CREATE_TWICE_BEGUN: usize = 540;
-const START: usize = 90;
+const START: usize = 88;
 const DELETE: usize = 97;
 const EXEC: usize = 275;
