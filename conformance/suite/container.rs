@@ -76,7 +76,9 @@ impl<'l> Container<'l> {
     pub(crate) fn remove(&self) -> Outcome {
         // It may end by itself meanwhile: what counts is that it has ended.
         drop(self.try_kill("KILL")?);
-        if self.is_alive() {
+        // A zombie is waited for, too: the end of the pid namespace that it has joined waits until it is reaped.
+        let is_awaited = awaited().contains(&self.pid);
+        if is_awaited || self.is_alive() {
             self.end()?;
         }
         self.delete()
