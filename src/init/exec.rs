@@ -112,7 +112,7 @@ fn from_here(
         }
         given.candidate.link = Some(wait_at(gate)?);
     }
-    hooks::start_container(given)?;
+    hooks::run_start_container(given)?;
     finish(calls, &hints)
 }
 

@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
+use super::empty;
 use super::rootfs::Assembled;
 use crate::error::{Doing, Result, invalid};
 use crate::plan::RootfsPlan;
@@ -46,18 +47,13 @@ fn mask(assembled: &Assembled, path: &InRootfs, files: &mut Cover, dirs: &mut Co
     match fs::file_type(&fs::stat(&there)?) {
         libc::S_IFDIR => {
             if dirs.mount.is_none() {
-                dirs.mount = Some(empty_directory()?);
+                // One file system for all of them, however many they are.
+                dirs.mount = Some(empty::directory()?);
             }
             dirs.over(&there)
         }
         _ => files.over(&there),
     }
-}
-
-/// One file system for all masked directories, however many they are.
-pub(super) fn empty_directory() -> Result<OwnedFd> {
-    let attrs = attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC;
-    mount::fresh("tmpfs", attrs, |_| Ok(())).map_err(Into::into)
 }
 
 /// A mount that is used many times. Only what is attached can be copied before Linux 6.15: so the first

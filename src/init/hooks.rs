@@ -5,9 +5,9 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use nix::unistd::Pid;
+use nix::unistd::{Pid, getpid};
 
-use super::namespaces::become_first;
+use super::identity::become_first;
 use super::{Inherited, session};
 use crate::container::handshake::{Done, Go, Link, Report};
 use crate::container::hooks::{self, Occasion};
@@ -17,19 +17,23 @@ use crate::spec::oci::{ContainerState, Hook, LinuxNamespaceType};
 use crate::sys::process::{self, Side, clone3, exit_now, pidfd_open};
 use crate::sys::{Call, namespace};
 
-/// Before the pivot: the host's paths are there.
-pub(super) fn create_container(given: &Inherited<'_>) -> Result<()> {
-    let hooks = &given.plan.hooks.create_container;
-    run(given, hooks, ("createContainer", ContainerState::Creating, None), &given.record.bundle)
+/// createContainer, before the pivot: the host's paths are there.
+pub(super) fn run_create_container(given: &Inherited<'_>) -> Result<()> {
+    run_create_container_of(None, given)
 }
 
-/// At the end, in the container's own root.
-pub(super) fn start_container(given: &Inherited<'_>) -> Result<()> {
+fn run_create_container_of(process: Option<Pid>, given: &Inherited<'_>) -> Result<()> {
+    let hooks = &given.plan.hooks.create_container;
+    run(given, hooks, ("createContainer", ContainerState::Creating, process), &given.record.bundle)
+}
+
+/// startContainer, at the end, in the container's own root.
+pub(super) fn run_start_container(given: &Inherited<'_>) -> Result<()> {
     let hooks = &given.plan.hooks.start_container;
     run(given, hooks, ("startContainer", ContainerState::Created, None), Path::new("/"))
 }
 
-/// The container's process is this one, unless another one is given.
+/// `process` is whose pid they are told: this one's, unless another one is given.
 fn run(
     given: &Inherited<'_>,
     hooks: &[Hook],
@@ -39,7 +43,7 @@ fn run(
     if hooks.is_empty() {
         return Ok(());
     }
-    let pid = process.unwrap_or_else(nix::unistd::getpid).as_raw();
+    let pid = process.unwrap_or_else(getpid).as_raw();
     let state = given.record.hook_state(status, Some(pid));
     // A hook makes its files as the caller would.
     let own = process::umask(given.candidate.umask);
@@ -66,7 +70,7 @@ impl Outsider {
         if given.plan.hooks.create_container.is_empty() {
             return Ok(None);
         }
-        let pid = nix::unistd::getpid();
+        let pid = getpid();
         let (helper, (link, other_end)) = (pidfd_open(pid)?, Link::pair()?);
         match clone3(0, None)? {
             Side::Init => {
@@ -110,6 +114,5 @@ fn follow_and_run(given: &Inherited<'_>, (pid, helper): (Pid, &OwnedFd)) -> Resu
     namespace::join_all(helper.as_fd(), plan.namespaces.all() & !bit(LinuxNamespaceType::Pid))?;
     become_first(plan)?;
     plan.keyring.as_deref().map_or(Ok(()), session::join_keyring)?;
-    let hooks = &plan.hooks.create_container;
-    run(given, hooks, ("createContainer", ContainerState::Creating, Some(pid)), &given.record.bundle)
+    run_create_container_of(Some(pid), given)
 }

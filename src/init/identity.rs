@@ -1,11 +1,12 @@
-//! Runs in: init, after the pivot: who the program runs as. Everything is assigned, nothing is kept of what
-//! the caller had (CVE-2022-29162).
+//! Runs in: init: who it is while it makes the container, and after the pivot who the program runs as. Everything is
+//! assigned, nothing is kept of what the caller had (CVE-2022-29162).
 
 use std::os::fd::{AsFd, BorrowedFd};
 
 use super::attributes::AtExec;
 use super::{Candidate, Departure};
-use crate::error::{Doing, Kind, Result, failure};
+use crate::error::{Doing, Kind, Result, failure, unsupported};
+use crate::plan::Plan;
 use crate::plan::capabilities::CapabilitySets;
 use crate::plan::process::ProcessPlan;
 use crate::plan::user::Groups;
@@ -15,6 +16,26 @@ use crate::sys::{Call, Errno, SysError, caps, process};
 const CAP_SYS_ADMIN: u8 = 21;
 /// linux/magic.h, PIPEFS_MAGIC.
 const PIPEFS: nix::sys::statfs::FsType = nix::sys::statfs::FsType(0x5049_5045);
+
+/// In the container's user namespace: the ids that are to make it, which are its root's where it has one.
+pub(super) fn become_first(plan: &Plan) -> Result<()> {
+    let maps = plan.namespaces.id_maps.as_ref();
+    become_ids(maps.map_or((0, 0), |maps| (maps.uid.first(), maps.gid.first())))
+}
+
+/// In a user namespace this process has all capabilities, and no id yet that could own a file.
+pub(super) fn become_ids((uid, gid): (u32, u32)) -> Result<()> {
+    let change = || -> nix::Result<()> {
+        nix::unistd::setresgid(gid.into(), gid.into(), gid.into())?;
+        nix::unistd::setresuid(uid.into(), uid.into(), uid.into())
+    };
+    match change() {
+        Err(Errno::EINVAL) => {
+            Err(unsupported("the joined user namespace maps no id to 0, which prepares the container"))
+        }
+        done => done.call(|| format!("setresuid({uid}), setresgid({gid})")).map_err(Into::into),
+    }
+}
 
 /// Labels, groups, ids, capabilities, no_new_privs and the current directory. Answers what the process may
 /// have of the capabilities that it is to have.

@@ -13,7 +13,7 @@ use nix::sys::statfs::FsType;
 
 use super::attributes::{self, AtExec};
 use super::terminal::Pty;
-use super::{Candidate, environment, exec, identity, namespaces, session};
+use super::{Candidate, environment, exec, identity, session};
 use crate::container::handshake::Done;
 use crate::error::{Doing, Kind, Result, failure, unsupported};
 use crate::plan::exec::ExecPlan;
@@ -100,7 +100,7 @@ fn enter(given: &Joining<'_>) -> Result<()> {
         nix::unistd::chroot(".").call(|| "chroot(the container's root)")?;
     }
     if let Some(ids) = plan.first_ids {
-        namespaces::become_ids(ids)?;
+        identity::become_ids(ids)?;
     }
     plan.keyring.as_deref().map_or(Ok(()), session::join_keyring)
 }

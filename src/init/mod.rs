@@ -10,6 +10,7 @@ mod attributes;
 mod candidate;
 mod copy_up;
 mod devices;
+mod empty;
 mod environment;
 mod exec;
 mod harden;
@@ -106,13 +107,13 @@ pub fn enter(mut inherited: Inherited<'_>) -> ! {
 fn create(given: &mut Inherited<'_>) -> Result<Infallible> {
     prepare(given)?;
     let plan = given.plan;
-    let mut outside = namespaces::enter(given).doing(|| "namespaces")?;
+    let mut pid_join = namespaces::enter(given).doing(|| "namespaces")?;
     let labels = plan.process.as_ref().map(|process| AtExec::open(&process.labels)).transpose()?;
     let root = rootfs::assemble(given).doing(|| "rootfs")?;
     if plan.hooks.any_for_host_in_create() {
         given.link()?.ask(&Message::RunHostHooks, None)?;
     }
-    outside.run_hooks(given)?;
+    pid_join.run_hooks(given)?;
     let pty = terminal::open(plan, &root).doing(|| "terminal")?;
     pivot::into(plan, &root).doing(|| "pivot")?;
     if let Some(pty) = pty {
@@ -129,7 +130,7 @@ fn create(given: &mut Inherited<'_>) -> Result<Infallible> {
     if plan.namespaces.has_strangers() {
         // Who is born among them last has what this process has; the host does the rest of its part for that one.
         given.link()?.ask(&Message::Expecting, None)?;
-        outside.end(given, &mut program).doing(|| "namespaces")?;
+        pid_join.finish(given, &mut program).doing(|| "namespaces")?;
     } else {
         say_ready(given)?;
     }

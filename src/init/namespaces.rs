@@ -4,11 +4,11 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use nix::sched::{CloneFlags, setns, unshare};
 
-use super::strangers::{self, Outside};
-use super::{Inherited, attributes, session};
+use super::strangers::{self, PidJoin};
+use super::{Inherited, attributes, identity, session};
 use crate::container::handshake::Message;
 use crate::container::process::TOO_MANY;
-use crate::error::{Doing, Result, errno_of, unsupported};
+use crate::error::{Doing, Result, errno_of};
 use crate::plan::namespaces::{Join, bit};
 use crate::plan::{Authority, Plan};
 use crate::proc::Proc;
@@ -16,12 +16,12 @@ use crate::spec::oci::LinuxNamespaceType as Kind;
 use crate::sys::{self, Call, Errno, SysError};
 
 /// Joins what is to be joined, and makes the new ones what the configuration says.
-pub(super) fn enter(given: &mut Inherited<'_>) -> Result<Outside> {
+pub(super) fn enter(given: &mut Inherited<'_>) -> Result<PidJoin> {
     let plan = given.plan;
     let namespaces = &plan.namespaces;
-    let mut outside = Outside::default();
+    let mut pid_join = PidJoin::default();
     if namespaces.has_strangers() {
-        outside = join_but_last(given)?;
+        pid_join = join_but_last(given)?;
         make(plan, namespaces.made_by_clone() & !bit(Kind::Time))?;
     }
     if namespaces.id_maps.is_some() {
@@ -38,12 +38,12 @@ pub(super) fn enter(given: &mut Inherited<'_>) -> Result<Outside> {
     // As long as this process has the caller's ids: what it opens is what the caller may, and its own files in
     // /proc still belong to it.
     given.sources.open_late(plan)?;
-    if let Outside::Until(theirs) = &outside {
+    if let PidJoin::Last(theirs) = &pid_join {
         strangers::find_procs(given, theirs)?;
     }
     make_clocks(plan)?;
     if namespaces.has(Kind::User) {
-        become_first(plan)?;
+        identity::become_first(plan)?;
     }
     name_host(plan)?;
     if namespaces.makes(Kind::Network) {
@@ -62,7 +62,7 @@ pub(super) fn enter(given: &mut Inherited<'_>) -> Result<Outside> {
         set_sysctls(plan, &Proc::open()?)?;
     }
     session::begin(plan)?;
-    Ok(outside)
+    Ok(pid_join)
 }
 
 /// What a clone would have made.
@@ -94,40 +94,40 @@ pub fn join_as_helper(given: &Inherited<'_>) -> Result<()> {
 }
 
 /// The same, but for a pid namespace that can be joined last.
-fn join_but_last(given: &Inherited<'_>) -> Result<Outside> {
+fn join_but_last(given: &Inherited<'_>) -> Result<PidJoin> {
     let (plan, sources) = (given.plan, &given.sources);
     // In there it must not be traced, nor looked into through /proc (CVE-2016-9962); execve ends this.
     let hide = || nix::sys::prctl::set_dumpable(false).call(|| "prctl(PR_SET_DUMPABLE, 0)");
     let user = sources.joined(plan, Kind::User);
-    let others = |outside: &Outside| -> Vec<_> {
-        sources.joins(plan).filter(|(join, _)| is_now(join, outside)).collect()
+    let others = |pid_join: &PidJoin| -> Vec<_> {
+        sources.joins(plan).filter(|(join, _)| is_now(join, pid_join)).collect()
     };
     match plan.authority {
         Authority::Root | Authority::NamespaceRoot => {
             // It will be seen in the namespaces that it joins: so it leaves the host's file first.
             given.candidate.leave_file_early()?;
             hide()?;
-            let outside = Outside::of(given)?;
-            join_for_child(user, &others(&outside))?;
-            Ok(outside)
+            let pid_join = PidJoin::plan(given)?;
+            join_for_child(user, &others(&pid_join))?;
+            Ok(pid_join)
         }
         Authority::User => {
             let score = plan.process.as_ref().and_then(|process| process.oom_score_adj);
             score.map_or(Ok(()), |score| attributes::set_oom_score(&Proc::open()?, "self", score))?;
             hide()?;
-            let outside = Outside::of(given)?;
+            let pid_join = PidJoin::plan(given)?;
             // To leave takes a privilege that it has in there only. It is not dumpable, and in no namespace yet in
             // which it had a name.
             join(user.as_slice())?;
             given.candidate.leave_file_early()?;
-            join(&others(&outside))?;
-            Ok(outside)
+            join(&others(&pid_join))?;
+            Ok(pid_join)
         }
     }
 }
 
-fn is_now(join: &Join, outside: &Outside) -> bool {
-    join.kind != bit(Kind::User) && (join.kind != bit(Kind::Pid) || !matches!(outside, Outside::Until(_)))
+fn is_now(join: &Join, pid_join: &PidJoin) -> bool {
+    join.kind != bit(Kind::User) && (join.kind != bit(Kind::Pid) || !matches!(pid_join, PidJoin::Last(_)))
 }
 
 /// Namespaces of the host need the host's privilege, those of a joined user namespace that namespace's: so first all
@@ -137,7 +137,7 @@ fn join_for_child(user: Option<(&Join, &OwnedFd)>, others: &[(&Join, &OwnedFd)])
     for (join, fd) in others {
         match set(fd, join) {
             Err(error) if error.errno == Errno::EPERM => rest.push((*join, *fd)),
-            joined => joined.doing(|| shown(join))?,
+            joined => joined.doing(|| join.to_string())?,
         }
     }
     join(user.as_slice())?;
@@ -145,7 +145,7 @@ fn join_for_child(user: Option<(&Join, &OwnedFd)>, others: &[(&Join, &OwnedFd)])
 }
 
 fn join(these: &[(&Join, &OwnedFd)]) -> Result<()> {
-    these.iter().try_for_each(|(join, fd)| set(fd, join).map_err(explain).doing(|| shown(join)))
+    these.iter().try_for_each(|(join, fd)| set(fd, join).map_err(explain).doing(|| join.to_string()))
 }
 
 fn explain(error: SysError) -> SysError {
@@ -156,34 +156,11 @@ fn explain(error: SysError) -> SysError {
     SysError { call: format!("{}{hint}", error.call), ..error }
 }
 
-pub(super) fn shown(join: &Join) -> String {
-    format!("linux.namespaces[{}] {}", join.index, join.path.display())
-}
-
 fn set(fd: &OwnedFd, join: &Join) -> Result<(), SysError> {
     // The kernel compares the type.
     #[expect(clippy::cast_possible_truncation, reason = "CLONE_NEW* bits are ints")]
     let kind = CloneFlags::from_bits_truncate(join.kind as libc::c_int);
     setns(fd.as_fd(), kind).call(|| format!("setns({kind:?})"))
-}
-
-pub(super) fn become_first(plan: &Plan) -> Result<()> {
-    let maps = plan.namespaces.id_maps.as_ref();
-    become_ids(maps.map_or((0, 0), |maps| (maps.uid.first(), maps.gid.first())))
-}
-
-/// In a user namespace this process has all capabilities, and no id yet that could own a file.
-pub(super) fn become_ids((uid, gid): (u32, u32)) -> Result<()> {
-    let change = || -> nix::Result<()> {
-        nix::unistd::setresgid(gid.into(), gid.into(), gid.into())?;
-        nix::unistd::setresuid(uid.into(), uid.into(), uid.into())
-    };
-    match change() {
-        Err(Errno::EINVAL) => {
-            Err(unsupported("the joined user namespace maps no id to 0, which prepares the container"))
-        }
-        done => done.call(|| format!("setresuid({uid}), setresgid({gid})")).map_err(Into::into),
-    }
 }
 
 /// time_namespaces(7): offsets can be set until a process is in it; this one is only its maker. Joining

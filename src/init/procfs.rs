@@ -12,7 +12,7 @@ use nix::sched::{CloneFlags, setns};
 use nix::sys::statfs::PROC_SUPER_MAGIC;
 use nix::unistd::Pid;
 
-use super::harden::empty_directory;
+use super::empty;
 use crate::container::handshake::{Hints, Link, Message, Report};
 use crate::error::{Kind, Result, best_effort, failure};
 use crate::plan::seccomp;
@@ -60,7 +60,7 @@ pub(super) fn checked(made: OwnedFd, theirs: &OwnedFd) -> Result<OwnedFd> {
 
 fn from_within(theirs: &OwnedFd, hints: &Hints) -> Result<OwnedFd> {
     let (link, other_end) = Link::pair()?;
-    let (stub, root) = (exe::stub()?, empty_directory()?);
+    let (stub, root) = (exe::stub()?, empty::directory()?);
     match clone3(CloneFlags::CLONE_NEWNS.bits().unsigned_abs().into(), None)? {
         Side::Init => {
             let Err(error) = open_within((theirs, hints), &stub, &root, &other_end);

@@ -230,7 +230,7 @@ fn namespace(join: &Join) -> Result<OwnedFd> {
             Err(error) => Err(error).doing(|| "it is not a namespace"),
         }
     };
-    open().doing(|| format!("linux.namespaces[{}] {:?}", join.index, join.path))
+    open().doing(|| join.to_string())
 }
 
 /// Two that a container can't have in common with the runtime by joining: setns(2) into one's own user namespace is

@@ -9,7 +9,6 @@ use nix::sched::{CloneFlags, setns};
 
 use super::Inherited;
 use super::hooks::{self, Outsider};
-use super::namespaces::shown;
 use super::procfs::Context;
 use super::program::{Program, if_none_is_born};
 use crate::error::{Doing, Result};
@@ -17,48 +16,49 @@ use crate::plan::mounts::Source;
 use crate::spec::oci::LinuxNamespaceType as Kind;
 use crate::sys::{Call, namespace};
 
-/// How what has the host in reach stays outside of a pid namespace that is joined.
+/// When the pid namespace that the configuration names is entered, if it names one.
 #[derive(Debug, Default)]
-pub(super) enum Outside {
-    /// None is joined.
+pub(super) enum PidJoin {
+    /// It names none.
     #[default]
-    OfNothing,
-    /// This one is joined last.
-    Until(OwnedFd),
-    /// It is joined already, and what this process clones is born in it: somebody else runs the hooks, if there are any.
-    But(Option<Outsider>),
+    None,
+    /// This one, when all is made: what has the host in reach stays out of it.
+    Last(OwnedFd),
+    /// With the user namespace, so first of all, and what this process clones since then is born in it. Hooks that have
+    /// the host in reach are run by a process that was cloned before.
+    First(Option<Outsider>),
 }
 
-impl Outside {
+impl PidJoin {
     /// Before the first namespace is joined. A pid namespace that does not belong to the container's user namespace can
     /// only be joined from outside of that, and with that one.
-    pub(super) fn of(given: &Inherited<'_>) -> Result<Self> {
+    pub(super) fn plan(given: &Inherited<'_>) -> Result<Self> {
         let (plan, sources) = (given.plan, &given.sources);
-        let Some((_, pid)) = sources.joined(plan, Kind::Pid) else { return Ok(Self::OfNothing) };
-        let is_last = match sources.joined(plan, Kind::User) {
+        let Some((_, pid)) = sources.joined(plan, Kind::Pid) else { return Ok(Self::None) };
+        let can_be_last = match sources.joined(plan, Kind::User) {
             Some((_, user)) => namespace::is_same(namespace::owner(pid.as_fd())?.as_fd(), user.as_fd())?,
             None => !plan.namespaces.makes(Kind::User),
         };
-        match is_last {
-            true => Ok(Self::Until(pid.try_clone().call(|| "dup()")?)),
-            false => Outsider::begin(given).map(Self::But),
+        match can_be_last {
+            true => Ok(Self::Last(pid.try_clone().call(|| "dup()")?)),
+            false => Outsider::begin(given).map(Self::First),
         }
     }
 
     /// The createContainer hooks: as long as the host's mounts are their root, they are not among strangers either.
     pub(super) fn run_hooks(&mut self, given: &Inherited<'_>) -> Result<()> {
         match self {
-            Self::But(outsider) => outsider.take().map_or(Ok(()), Outsider::run),
-            Self::OfNothing | Self::Until(_) => hooks::create_container(given),
+            Self::First(outsider) => outsider.take().map_or(Ok(()), Outsider::run),
+            Self::None | Self::Last(_) => hooks::run_create_container(given),
         }
     }
 
-    /// From now on what this process clones is in it: the program, for one.
-    pub(super) fn end(self, given: &Inherited<'_>, program: &mut Program) -> Result<()> {
+    /// All is made: from now on what this process clones is in it, the program for one.
+    pub(super) fn finish(self, given: &Inherited<'_>, program: &mut Program) -> Result<()> {
         name(given).into_iter().for_each(|name| program.joins(name));
         match self {
-            Self::Until(pid) => setns(pid, CloneFlags::CLONE_NEWPID).call(|| "setns(CLONE_NEWPID)")?,
-            Self::OfNothing | Self::But(_) => {}
+            Self::Last(pid) => setns(pid, CloneFlags::CLONE_NEWPID).call(|| "setns(CLONE_NEWPID)")?,
+            Self::None | Self::First(_) => {}
         }
         Ok(())
     }
@@ -66,7 +66,7 @@ impl Outside {
 
 /// The pid namespace that is joined, for messages.
 fn name(given: &Inherited<'_>) -> Option<String> {
-    given.sources.joined(given.plan, Kind::Pid).map(|(join, _)| shown(join))
+    given.sources.joined(given.plan, Kind::Pid).map(|(join, _)| join.to_string())
 }
 
 /// For each mount that is a procfs of the pid namespace that is joined, its context: a procfs shows the pid namespace of

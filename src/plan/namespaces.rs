@@ -1,6 +1,7 @@
 //! `linux.namespaces`: config-linux.md, "Namespaces" and "Offset for Time Namespace".
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 
 use super::id_maps::IdMaps;
@@ -22,7 +23,7 @@ pub struct Namespaces {
     pub time_offsets: Option<String>,
 }
 
-/// A namespace that exists.
+/// A namespace that exists. Shown, it is where the configuration has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Join {
     /// Its place in `linux.namespaces`, for messages.
@@ -31,6 +32,12 @@ pub struct Join {
     pub kind: u64,
     /// Absolute, on the host.
     pub path: PathBuf,
+}
+
+impl fmt::Display for Join {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "linux.namespaces[{}] {}", self.index, self.path.display())
+    }
 }
 
 /// namespaces(7)
@@ -157,10 +164,8 @@ impl Namespaces {
         }
         match self.join.first().filter(|_| self.makes(User)) {
             Some(join) => Err(invalid(format!(
-                "linux.namespaces[{}] {}: only root can join it from a new user namespace; join the user \
-                 namespace that it belongs to instead",
-                join.index,
-                join.path.display()
+                "{join}: only root can join it from a new user namespace; join the user namespace that it \
+                 belongs to instead"
             ))),
             None => Ok(()),
         }

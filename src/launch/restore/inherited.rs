@@ -56,10 +56,9 @@ impl Inherited {
         let names = [(Ipc, "ipc"), (Uts, "uts"), (Time, "time"), (User, "user")];
         let name = names.into_iter().find(|(kind, _)| bit(*kind) == join.kind).map(|(_, name)| name);
         let name = name.ok_or_else(|| {
-            let at = format!("linux.namespaces[{}] {}", join.index, join.path.display());
             failure(
                 Kind::Unsupported,
-                format!("{at}: criu can't restore into a mount or cgroup namespace that is there"),
+                format!("{join}: criu can't restore into a mount or cgroup namespace that is there"),
             )
         })?;
         let file = format!("/proc/{}/fd/{}", std::process::id(), fd.as_raw_fd());
