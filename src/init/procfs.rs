@@ -18,7 +18,7 @@ use crate::error::{Kind, Result, best_effort, failure};
 use crate::plan::seccomp;
 use crate::proc::Proc;
 use crate::sys::fs;
-use crate::sys::last_calls::LastCalls;
+use crate::sys::last_calls::{self, LastCalls};
 use crate::sys::mount::{self, MountAttr};
 use crate::sys::process::{self, SIBLING, Side, clone3, exit_now};
 use crate::sys::{Call, Errno, SysError, caps, exe};
@@ -60,7 +60,7 @@ pub(super) fn checked(made: OwnedFd, theirs: &OwnedFd) -> Result<OwnedFd> {
 
 fn from_within(theirs: &OwnedFd, hints: &Hints) -> Result<OwnedFd> {
     let (link, other_end) = Link::pair()?;
-    let (stub, root) = (exe::stub()?, empty::directory()?);
+    let (stub, root) = (last_calls::stub()?, empty::directory()?);
     match clone3(CloneFlags::CLONE_NEWNS.bits().unsigned_abs().into(), None)? {
         Side::Init => {
             let Err(error) = open_within((theirs, hints), &stub, &root, &other_end);

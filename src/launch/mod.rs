@@ -84,7 +84,7 @@ impl<'a> Prepared<'a> {
         let filter = plan.seccomp.as_ref().map(|s| seccomp_cache::program(order.store, s)).transpose()?;
         order.terminal.connect()?;
         let pidfd_to = order.pidfd_receiver()?;
-        let stub = sys::exe::stub()?;
+        let stub = sys::last_calls::stub()?;
         let rdt = plan.intel_rdt.as_ref().map(|_| rdt::Tree::find()).transpose();
         Ok(Self { pid_file, sources, mounts, filter, pidfd_to, stub, rdt: rdt.doing(|| "linux.intelRdt")? })
     }

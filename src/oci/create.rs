@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::cli::Globals;
+use super::globals::Globals;
 use super::{listen_fds, manager};
 use crate::error::Result;
 use crate::plan::Wishes;

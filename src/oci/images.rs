@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::cli::Globals;
 use super::create::{NewArgs, StayArgs};
+use super::globals::Globals;
 use crate::criu::{CgroupMode, NetworkLock, Opts, PageServer};
 use crate::error::{Doing, Result, invalid};
 use crate::sys;

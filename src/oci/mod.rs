@@ -6,6 +6,7 @@ mod create;
 mod deferred;
 mod duration;
 mod exec;
+mod globals;
 mod images;
 mod reports;
 mod update;
@@ -26,8 +27,9 @@ use crate::verbs::delete::Force;
 use crate::verbs::kill::Reach;
 use crate::verbs::spec::Kind as SpecKind;
 use crate::verbs::{self, Runtime};
-use cli::{Cli, LogFormat, LogLevel};
+use cli::Cli;
 use deferred::Deferred;
+use globals::{LogFormat, LogLevel};
 use verb::{Command, Descriptors};
 
 /// The definition of the command line, for manual pages and shell completions.

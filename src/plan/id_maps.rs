@@ -1,12 +1,7 @@
-//! `linux.uidMappings` and `linux.gidMappings`: config-linux.md, "User namespace mappings"; and whether what
-//! the configuration does with ids is possible in that namespace.
+//! `linux.uidMappings` and `linux.gidMappings`: config-linux.md, "User namespace mappings".
 
 use std::fmt;
 
-use super::Authority;
-use super::mounts::{MountStep, Source};
-use super::process::ProcessPlan;
-use super::user::Groups;
 use crate::error::{Doing, Result, invalid};
 use crate::spec::oci::{Linux, LinuxIdMapping};
 
@@ -83,43 +78,6 @@ impl IdMaps {
             (Some(_), None) => Err(invalid("linux.uidMappings needs linux.gidMappings beside it")),
             (None, Some(_)) => Err(invalid("linux.gidMappings needs linux.uidMappings beside it")),
         }
-    }
-
-    /// Refuses groups where an ordinary user can set none.
-    pub(super) fn admit_groups(&self, process: &ProcessPlan, authority: Authority) -> Result<()> {
-        let asked_for = matches!(&process.groups, Groups::Are(groups) if !groups.is_empty());
-        // Of a single group it is his own, and he may map that only where groups can't be dropped.
-        if asked_for && authority == Authority::User && self.gid.is_single() {
-            return Err(invalid(
-                "process: user.additionalGids: an ordinary user who maps only his own group can set no groups \
-                 (setgroups is denied, user_namespaces(7)); leave them out, or map groups of /etc/subgid, too",
-            ));
-        }
-        Ok(())
-    }
-
-    /// Refuses a file system that is to belong to somebody whom the container does not have.
-    pub(super) fn admit_mount(&self, step: &MountStep) -> Result<()> {
-        let Source::Fresh(fresh) = &step.source else { return Ok(()) };
-        if !["devpts", "tmpfs"].contains(&fresh.fstype.as_str()) {
-            return Ok(());
-        }
-        for parameter in &fresh.parameters {
-            let (map, property) = match parameter.key.as_str() {
-                "uid" => (&self.uid, "linux.uidMappings"),
-                "gid" => (&self.gid, "linux.gidMappings"),
-                _ => continue,
-            };
-            let id = parameter.value.as_deref().and_then(|value| value.parse::<u32>().ok());
-            if let Some(id) = id.filter(|id| !map.has(*id)) {
-                let text = format!(
-                    "option {}={id}: no range of {property} has it; leave the option out, or map the id",
-                    parameter.key
-                );
-                return Err(invalid(text)).doing(|| step.to_string());
-            }
-        }
-        Ok(())
     }
 }
 

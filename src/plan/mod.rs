@@ -214,14 +214,13 @@ pub fn compile(bundle: &Bundle, id: &str, facts: HostFacts, wishes: Wishes) -> R
     let namespaces = namespaces::Namespaces::plan(linux)?;
     namespaces.admit(facts.authority())?;
     let rootfs = rootfs(bundle, linux, &namespaces, facts, wishes)?;
-    rootfs.mounts.iter().try_for_each(|step| namespaces.admit_mount(step))?;
+    mounts::admit::all(&rootfs.mounts, &namespaces)?;
     let hostname = uts_name("hostname", spec.hostname().as_deref(), &namespaces)?;
     let domainname = uts_name("domainname", spec.domainname().as_deref(), &namespaces)?;
     let ids = user::Ids::of(spec, linux, &namespaces);
     let process = spec.process().as_ref().map(|p| process::plan(p, &ids, facts)).transpose()?;
-    if let Some(maps) = &namespaces.id_maps {
-        process.iter().try_for_each(|process| maps.admit_groups(process, facts.authority()))?;
-        rootfs.mounts.iter().try_for_each(|step| maps.admit_mount(step))?;
+    if let (Some(maps), Some(process)) = (&namespaces.id_maps, &process) {
+        process.groups.admit(maps, facts.authority())?;
     }
     let hooks = hooks::plan(spec).doing(|| "hooks")?;
     if !hooks.start_container.is_empty() {

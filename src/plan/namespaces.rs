@@ -5,7 +5,6 @@ use std::fmt;
 use std::path::PathBuf;
 
 use super::id_maps::IdMaps;
-use super::mounts::{MountStep, Source};
 use super::{Authority, HostFacts};
 use crate::error::{Doing, Result, invalid};
 use crate::spec::oci::{Linux, LinuxNamespaceType, LinuxTimeOffset};
@@ -169,29 +168,6 @@ impl Namespaces {
             ))),
             None => Ok(()),
         }
-    }
-
-    /// Refuses a file system that shows a namespace which a new user namespace has no rights to: the kernel lets
-    /// nobody mount one who is not root in the user namespace that it belongs to.
-    pub(super) fn admit_mount(&self, step: &MountStep) -> Result<()> {
-        use LinuxNamespaceType::{Cgroup, Ipc, Network, Pid, User};
-        let Source::Fresh(fresh) = &step.source else { return Ok(()) };
-        let (shown, name) = match fresh.fstype.as_str() {
-            "proc" => (Pid, "pid"),
-            "sysfs" => (Network, "network"),
-            "mqueue" => (Ipc, "ipc"),
-            "cgroup2" => (Cgroup, "cgroup"),
-            _ => return Ok(()),
-        };
-        if !self.makes(User) || self.makes(shown) {
-            return Ok(());
-        }
-        let text = format!(
-            "in a new user namespace a {} can be mounted only with a new {name} namespace; \
-             make that new, too, or bind the host's {} (rbind, ro)",
-            fresh.fstype, step.at
-        );
-        Err(invalid(text)).doing(|| step.to_string())
     }
 
     fn id_maps(&self, linux: &Linux) -> Result<Option<IdMaps>> {

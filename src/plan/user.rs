@@ -2,6 +2,8 @@
 
 use std::str::FromStr;
 
+use super::Authority;
+use super::id_maps::IdMaps;
 use super::namespaces::Namespaces;
 use crate::error::{Result, invalid};
 use crate::spec::for_exec::ForExec;
@@ -14,6 +16,21 @@ pub enum Groups {
     Are(Vec<u32>),
     /// The caller's own.
     AreKept,
+}
+
+impl Groups {
+    /// Refuses groups where an ordinary user can set none.
+    pub(super) fn admit(&self, maps: &IdMaps, authority: Authority) -> Result<()> {
+        let asked_for = matches!(self, Self::Are(groups) if !groups.is_empty());
+        // Of a single group it is his own, and he may map that only where groups can't be dropped.
+        if asked_for && authority == Authority::User && maps.gid.is_single() {
+            return Err(invalid(
+                "process: user.additionalGids: an ordinary user who maps only his own group can set no groups \
+                 (setgroups is denied, user_namespaces(7)); leave them out, or map groups of /etc/subgid, too",
+            ));
+        }
+        Ok(())
+    }
 }
 
 /// crun's: the container keeps the caller's supplementary groups, whatever value this has and whatever groups

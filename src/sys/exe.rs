@@ -62,12 +62,6 @@ pub fn is_sealed() -> bool {
         .is_ok_and(|seals| SealFlag::from_bits_truncate(seals).contains(SealFlag::F_SEAL_WRITE))
 }
 
-/// The executable file of a process that has left its own: a memfd, sealed, open for reading only, in which
-/// nothing stands but the loop of [`super::last_calls`]. It is no program that could be executed.
-pub fn stub() -> Result<OwnedFd, SysError> {
-    sealed_memfd(|stub| super::retry_eintr(|| nix::unistd::write(stub, super::last_calls::code())).map(drop))
-}
-
 /// Starts this program anew, with the same arguments and environment, from a sealed copy of its file.
 /// For kernels on which it can't detach. Returns on failure only.
 pub fn restart_sealed() -> Result<std::convert::Infallible, SysError> {
@@ -88,7 +82,10 @@ pub fn restart_sealed() -> Result<std::convert::Infallible, SysError> {
     again().call(|| "execveat(a sealed copy of this program)")
 }
 
-fn sealed_memfd(fill: impl FnOnce(BorrowedFd<'_>) -> nix::Result<()>) -> Result<OwnedFd, SysError> {
+/// An executable file in memory that nobody can change any more, open for reading only.
+pub(super) fn sealed_memfd(
+    fill: impl FnOnce(BorrowedFd<'_>) -> nix::Result<()>,
+) -> Result<OwnedFd, SysError> {
     use nix::sys::memfd::{MFdFlags, memfd_create};
     let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
     let executable = MFdFlags::from_bits_retain(libc::MFD_EXEC);

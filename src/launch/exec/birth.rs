@@ -32,7 +32,7 @@ impl ExecOrder<'_> {
             in_user_namespace: plan.in_user_namespace(),
             link: Some(link),
             departure: departure(self.listen_fds),
-            stub: sys::exe::stub()?,
+            stub: sys::last_calls::stub()?,
             umask: 0,
             preserved: self.listen_fds.saturating_add(self.preserve_fds),
             listening: self.listen_fds,

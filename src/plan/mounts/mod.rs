@@ -1,5 +1,6 @@
 //! `mounts[]` and the root file system: config.md, "Mounts" and "Root".
 
+pub mod admit;
 pub mod idmap;
 pub mod label;
 pub mod overlay;

@@ -1,54 +1,16 @@
 //! The calls made from the loop, by a process that has left the host's program.
 
 use std::convert::Infallible;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 
 use super::machine::{Step, map_code};
 use super::steps::Steps;
+use super::waiting::Waiting;
 use super::{LastCalls, number_of};
-use crate::sys::{SysError, exe, fs};
-
-/// What is done between the parts of the list.
-#[derive(Debug, Default)]
-pub struct Pause {
-    /// A sibling is cloned, which goes on with the list. This process says who that is, by [`BIRTH_MARK`], and ends.
-    pub birth: bool,
-    /// By a listening socket: the link is closed, a connection awaited that takes its place, and a message on it.
-    pub gate: Option<OwnedFd>,
-}
-
-/// Who goes on after that, and whom an error is told.
-#[derive(Debug)]
-pub struct Waiting {
-    /// To whoever waits for this process.
-    pub link: OwnedFd,
-    /// What it does in between.
-    pub pause: Pause,
-    /// Descriptors below this stay open; of the others only link and gate do.
-    pub first: u32,
-}
-
-/// What stands before an error that the loop tells: no message of JSON begins with it. Behind it the
-/// negative errno, native endian, and what the caller of [`LastCalls::finish_detached`] has encoded.
-pub const FAILURE_MARK: [u8; 8] = [0; 8];
-/// What stands before the pid of a sibling that the loop has cloned: native endian, 8 bytes, as the caller's pid
-/// namespace has it. Its pidfd comes along.
-pub const BIRTH_MARK: [u8; 8] = [1; 8];
+use crate::sys::{SysError, exe};
 
 /// What an error of the birth is about.
 pub const BIRTH: &str = "clone(CLONE_PARENT)";
-
-impl Waiting {
-    /// The number that the next new descriptor gets once the loop has closed the others.
-    pub fn next_number(link: BorrowedFd<'_>, pause: &Pause, first: u32) -> u32 {
-        let kept = |n: u32| {
-            let n = u64::from(n);
-            n == number_of(&link) || pause.gate.as_ref().map(number_of) == Some(n)
-        };
-        let is_taken = |n: &u32| if *n < first { fs::is_open(*n) } else { kept(*n) };
-        (0..u32::MAX).find(|n| !is_taken(n)).unwrap_or(u32::MAX)
-    }
-}
 
 impl LastCalls {
     /// Makes the calls from the loop in `stub`, after the program has been unmapped and `stub` has become

@@ -4,7 +4,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 
 use nix::errno::Errno;
 
-use crate::sys::{Call as _, SysError, exe};
+use crate::sys::{Call as _, SysError, exe, retry_eintr};
 
 /// Whether this machine has the loop.
 pub const fn has_loop() -> bool {
@@ -83,7 +83,7 @@ unsafe extern "C" {
 
 /// The loop's machine code; it can stand at any address. Empty where there is none.
 #[cfg(target_arch = "x86_64")]
-pub(in crate::sys) fn code() -> &'static [u8] {
+fn code() -> &'static [u8] {
     let begin = &raw const minidocker_last_calls_begin;
     let length = (&raw const minidocker_last_calls_end) as usize - begin as usize;
     // SAFETY: the assembler places both labels around the code, in read-only data of this program.
@@ -91,8 +91,14 @@ pub(in crate::sys) fn code() -> &'static [u8] {
 }
 
 #[cfg(not(target_arch = "x86_64"))]
-pub(in crate::sys) fn code() -> &'static [u8] {
+fn code() -> &'static [u8] {
     &[]
+}
+
+/// The executable file of a process that has left its own: a memfd, sealed, open for reading only, in which
+/// nothing stands but the loop. It is no program that could be executed.
+pub fn stub() -> Result<OwnedFd, SysError> {
+    exe::sealed_memfd(|stub| retry_eintr(|| nix::unistd::write(stub, code())).map(drop))
 }
 
 /// Maps the loop from the memfd in which it stands.

@@ -15,6 +15,7 @@
 mod detached;
 mod machine;
 mod steps;
+mod waiting;
 
 use std::any::Any;
 use std::convert::Infallible;
@@ -24,9 +25,10 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use nix::errno::Errno;
 
 use super::{Call as _, SysError, caps, check, seccomp};
-pub use detached::{BIRTH, BIRTH_MARK, FAILURE_MARK, Pause, Waiting};
-pub(super) use machine::code;
-pub use machine::has_loop;
+pub use detached::BIRTH;
+pub use machine::{has_loop, stub};
+pub use steps::{BIRTH_MARK, FAILURE_MARK};
+pub use waiting::{Pause, Waiting};
 
 /// The calls, in their order, and the memory that their arguments point to.
 #[derive(Debug, Default)]

@@ -2,10 +2,17 @@
 
 use nix::errno::Errno;
 
-use super::detached::{BIRTH_MARK, FAILURE_MARK, Waiting};
 use super::machine::Step;
 use super::number_of;
+use super::waiting::Waiting;
 use crate::sys::{Call as _, SysError, process};
+
+/// What stands before an error that the loop tells: no message of JSON begins with it. Behind it the
+/// negative errno, native endian, and what the caller of [`super::LastCalls::finish_detached`] has encoded.
+pub const FAILURE_MARK: [u8; 8] = [0; 8];
+/// What stands before the pid of a sibling that the loop has cloned: native endian, 8 bytes, as the caller's pid
+/// namespace has it. Its pidfd comes along.
+pub const BIRTH_MARK: [u8; 8] = [1; 8];
 
 /// The list that the loop works off, being made. It has its final place from the beginning, for steps
 /// refer to each other.
