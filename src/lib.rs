@@ -5,7 +5,7 @@
 //!
 //! # Modules
 //!
-//! Lowest first. A module uses what is below it and nothing else; `tests/architecture.rs` holds it to that.
+//! Lowest first. A module uses what is below it and nothing else; `tests/architecture` holds it to that.
 //!
 //! | module | what it is |
 //! |--|--|

@@ -5,7 +5,12 @@
 //! don't count.
 #![expect(clippy::unwrap_used, reason = "tests panic")]
 
-use std::path::{Path, PathBuf};
+mod cycles;
+mod source;
+
+use std::path::Path;
+
+use source::{Source, identifier, sources};
 
 /// The layers of the crate, lowest first. Modules of one rank don't use each other, those of one row do.
 ///
@@ -31,141 +36,6 @@ const SEEN_FROM_INSIDE: [(&str, &str); 4] = [
     ("init/sources.rs", "the host's own device of the same name, checked to be that device"),
     ("frontend/run.rs", "text for the configuration that it writes"),
 ];
-
-/// A source file: where it is below src, and its text without comments, literals and unit tests.
-struct Source {
-    path: PathBuf,
-    code: String,
-    text: String,
-}
-
-impl Source {
-    /// The module below the crate's root that it belongs to: a file's own name or its directory.
-    fn module(&self) -> String {
-        let first = self.path.components().next().unwrap();
-        Path::new(first.as_os_str()).file_stem().unwrap().to_str().unwrap().to_owned()
-    }
-
-    /// How many modules it is below the crate's root.
-    fn depth(&self) -> usize {
-        self.path.components().count() - usize::from(self.path.ends_with("mod.rs"))
-    }
-
-    /// What it names as `crate::x`: (line, x).
-    fn edges(&self) -> Vec<(usize, String)> {
-        let mut edges = Vec::new();
-        for (at, _) in self.code.match_indices("crate::") {
-            let line = self.code[..at].matches('\n').count() + 1;
-            let rest = &self.code[at + "crate::".len()..];
-            let names = match rest.strip_prefix('{') {
-                Some(group) => group_names(group),
-                None => vec![identifier(rest)],
-            };
-            edges.extend(names.into_iter().map(|name| (line, name)));
-        }
-        edges
-    }
-
-    fn name(&self) -> String {
-        self.path.display().to_string()
-    }
-}
-
-/// The first names of `{a, b::{c, d}, e}`, the opening brace taken off.
-fn group_names(group: &str) -> Vec<String> {
-    let mut names = Vec::new();
-    let (mut depth, mut at_name) = (0, true);
-    for (at, c) in group.char_indices() {
-        match c {
-            '{' => depth += 1,
-            '}' if depth == 0 => break,
-            '}' => depth -= 1,
-            ',' if depth == 0 => at_name = true,
-            c if at_name && !c.is_whitespace() => {
-                names.push(identifier(&group[at..]));
-                at_name = false;
-            }
-            _ => {}
-        }
-    }
-    names
-}
-
-fn identifier(text: &str) -> String {
-    text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
-}
-
-/// All sources of the library. What is only compiled for tests is not among them.
-fn sources() -> Vec<Source> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut sources = Vec::new();
-    collect(&root, &root, &mut sources);
-    assert!(sources.len() > 40, "only {} files found", sources.len());
-    sources
-}
-
-fn collect(root: &Path, dir: &Path, sources: &mut Vec<Source>) {
-    for entry in std::fs::read_dir(dir).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            collect(root, &path, sources);
-        } else if path.extension().is_some_and(|e| e == "rs") && !path.ends_with("tests.rs") {
-            let text = std::fs::read_to_string(&path).unwrap();
-            let mut code = without_comments_and_literals(&text);
-            if let Some(tests) = code.find("#[cfg(test)]\nmod tests {") {
-                code.truncate(tests);
-            }
-            sources.push(Source { path: path.strip_prefix(root).unwrap().to_owned(), code, text });
-        }
-    }
-}
-
-/// Blanks comments, strings and characters, and keeps the lines.
-fn without_comments_and_literals(text: &str) -> String {
-    let mut out = String::new();
-    let mut rest = text;
-    while let Some(c) = rest.chars().next() {
-        let skipped = if rest.starts_with("//") {
-            rest.find('\n').unwrap_or(rest.len())
-        } else if rest.starts_with("/*") {
-            rest.find("*/").map_or(rest.len(), |end| end + 2)
-        } else if let Some(hashes) = raw_string(rest) {
-            let end = format!("\"{}", "#".repeat(hashes));
-            let open = hashes + 2;
-            open + rest[open..].find(&end).unwrap() + end.len()
-        } else if c == '"' {
-            quoted(rest, '"')
-        } else if c == '\'' && (rest[1..].starts_with('\\') || rest[1..].chars().nth(1) == Some('\'')) {
-            quoted(rest, '\'')
-        } else {
-            out.push(c);
-            rest = &rest[c.len_utf8()..];
-            continue;
-        };
-        out.extend(rest[..skipped].chars().filter(|c| *c == '\n'));
-        rest = &rest[skipped..];
-    }
-    out
-}
-
-fn raw_string(text: &str) -> Option<usize> {
-    let hashes = text.strip_prefix('r')?.chars().take_while(|c| *c == '#').count();
-    text[1 + hashes..].starts_with('"').then_some(hashes)
-}
-
-/// The length of a literal with its quotes.
-fn quoted(text: &str, quote: char) -> usize {
-    let mut escaped = false;
-    for (at, c) in text.char_indices().skip(1) {
-        match c {
-            _ if escaped => escaped = false,
-            '\\' => escaped = true,
-            c if c == quote => return at + 1,
-            _ => {}
-        }
-    }
-    text.len()
-}
 
 /// Rank and row of a module. `None` for what is no module: an item of the crate's root.
 fn place(module: &str) -> Option<(usize, usize)> {
@@ -325,13 +195,4 @@ fn the_programs_are_one_call_into_the_library() {
         assert_eq!(source.code.matches("fn ").count(), 0, "src/{}", source.name());
         assert!(source.code.lines().count() < 12, "src/{}", source.name());
     }
-}
-
-#[test]
-fn the_scanner_sees_through_comments_and_literals() {
-    let code = without_comments_and_literals(
-        "a // crate::x\nb \"crate::y\" r#\"crate::z \"q\" \"# '\"' 'a 'x' c /* crate::w\n*/ d",
-    );
-    assert_eq!(code, "a \nb    'a  c \n d");
-    assert_eq!(group_names("error::{Doing, Result}, sys, log::{self}};"), ["error", "sys", "log"]);
 }
