@@ -91,12 +91,6 @@ impl Proc {
         self.cgroup_in("self/cgroup")
     }
 
-    /// Whether there are hierarchies of cgroup v1, too, mounted or not.
-    pub fn has_cgroup_v1(&self) -> Result<bool> {
-        let text = self.read("self/cgroup")?;
-        Ok(text.split(|byte| *byte == b'\n').any(|line| !line.is_empty() && !line.starts_with(b"0::")))
-    }
-
     /// The same of another process.
     pub fn cgroup_of(&self, pid: Pid) -> Result<PathBuf> {
         self.cgroup_in(&format!("{pid}/cgroup"))
@@ -107,8 +101,14 @@ impl Proc {
         let text = String::from_utf8_lossy(&text);
         let path = text.lines().find_map(|line| line.strip_prefix("0::/"));
         path.map(PathBuf::from).ok_or_else(|| {
-            failure(Kind::Unsupported, format!("/proc/{file}: this process is in no cgroup2 tree"))
+            failure(Kind::Unsupported, format!("/proc/{file}: the process is in no cgroup2 tree"))
         })
+    }
+
+    /// Whether there are hierarchies of cgroup v1, too, mounted or not.
+    pub fn has_cgroup_v1(&self) -> Result<bool> {
+        let text = self.read("self/cgroup")?;
+        Ok(text.split(|byte| *byte == b'\n').any(|line| !line.is_empty() && !line.starts_with(b"0::")))
     }
 
     /// user_namespaces(7): what this process sees in the place of an id that the process of this pid has; `None` if

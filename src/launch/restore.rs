@@ -24,7 +24,6 @@ use crate::error::{Doing, Kind, Result, best_effort, failure, kind_of};
 use crate::plan::Plan;
 use crate::plan::annotations::CRIU_CONFIG;
 use crate::proc::{Proc, path_of};
-use crate::sys::fs::{self, OFlag};
 use crate::sys::process;
 
 use inherited::Inherited;
@@ -266,7 +265,7 @@ impl Host<'_, '_> {
     /// They have their rights by now, and have not gone on yet. What an older CRIU has written does not tell of this one.
     fn is_confined(&self) -> Result<()> {
         let (pid, init) = self.born.as_ref().ok_or_else(unknown)?;
-        if !wants_no_new_privs(self.order.plan) || has_no_new_privs(self.proc, *pid)? {
+        if !wants_no_new_privs(self.order.plan) || self.proc.has_no_new_privs(*pid)? {
             return Ok(());
         }
         // CRIU would let it go on: it takes nothing back any more.
@@ -274,13 +273,6 @@ impl Host<'_, '_> {
         let text = "process.noNewPrivileges: the images do not have it, as of a CRIU before 3.19";
         Err(failure(Kind::Unsupported, text))
     }
-}
-
-fn has_no_new_privs(proc: &Proc, pid: Pid) -> Result<bool> {
-    let path = format!("{pid}/status");
-    let status =
-        fs::read_all(proc.file(&path, OFlag::O_RDONLY)?, 1 << 16).doing(|| format!("/proc/{path}"))?;
-    Ok(String::from_utf8_lossy(&status).lines().any(|line| line == "NoNewPrivs:\t1"))
 }
 
 fn unknown() -> anyhow::Error {

@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use nix::unistd::Pid;
 
 use super::Proc;
-use crate::error::{Doing, Kind, Result, failure};
+use crate::error::{Doing, Kind, Result, errno_of, failure};
 use crate::sys::fs::OFlag;
 use crate::sys::{Call, Errno, retry_eintr};
 
@@ -95,11 +95,17 @@ impl Proc {
         Some(Thread { name: name.to_owned(), state: rest.trim_start().chars().next()?, wchan })
     }
 
+    /// Whether a process has PR_SET_NO_NEW_PRIVS: proc_pid_status(5).
+    pub fn has_no_new_privs(&self, pid: Pid) -> Result<bool> {
+        let status = self.read(&format!("{pid}/status"))?;
+        Ok(String::from_utf8_lossy(&status).lines().any(|line| line == "NoNewPrivs:\t1"))
+    }
+
     /// A process, its zombie included; `None` if there is none of this pid.
     pub fn process(&self, pid: Pid) -> Result<Option<(ProcessStat, Stat)>> {
         let path = format!("{pid}/stat");
         let file = match self.file(&path, OFlag::O_RDONLY) {
-            Err(error) if crate::error::errno_of(&error) == Some(Errno::ENOENT) => return Ok(None),
+            Err(error) if errno_of(&error) == Some(Errno::ENOENT) => return Ok(None),
             opened => ProcessStat(opened?),
         };
         let now = file.read().doing(|| format!("/proc/{path}"))?;
