@@ -78,9 +78,10 @@
 //! | clone3(2), CLONE_INTO_CGROUP, CLONE_CLEAR_SIGHAND | 5.7 | error |
 //! | openat2(2) | 5.6 | error |
 //! | pidfds: clone3, pidfd_open(2), pidfd_send_signal(2), waitid(P_PIDFD) | 5.4 | error |
-//! | fsopen(2), fsconfig(2), fsmount(2), open_tree(2), move_mount(2) | 5.2 | error |
+//! | fsopen(2), fsconfig(2), fsmount(2), fspick(2), open_tree(2), move_mount(2) | 5.2 | error |
 //! | a cgroup2 tree, alone or beside v1 | 4.5 | error |
-//! | cgroup device programs, bpf(2) | 4.15 | error, for containers that are denied devices |
+//! | cgroup device programs, bpf(2); its class BPF_JMP32 | 4.15; 5.1 | error, for containers that are denied devices |
+//! | BPF_F_REPLACE of bpf(2) | 5.6 | `update` attaches the new device program before it takes the old one away: in between a device has to pass both |
 //! | SECCOMP_FILTER_FLAG_NEW_LISTENER, pidfd_getfd(2) | 5.6 | error, for profiles with SCMP_ACT_NOTIFY |
 //! | SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV | 5.19 | error, for profiles that ask for it and have SCMP_ACT_NOTIFY |
 //! | time namespaces | 5.6 | error, for containers that ask for one |
@@ -91,6 +92,8 @@
 //! | cgroup.freeze | 5.2 | error of `pause`; nothing is ever `paused` ([`container::cgroup`]) |
 //! | cgroup.kill | 5.14 | SIGKILL to each process of the cgroup by pidfd ([`container::cgroup`]) |
 //! | memory.peak; pids.peak; memory.swap.peak | 5.19; 6.1; later | left out by `events`, and the peak of memory by all that tells of too little |
+//! | /sys/kernel/cgroup/delegate | 4.15 | who is given a cgroup gets the files that the specification names |
+//! | process_mrelease(2) | 5.15 | who is killed at birth by the kernel's mistake is not made again: the kernels that make it have the call ([`launch`], `into_cgroup.rs`) |
 //! | pressure of a cgroup, CONFIG_PSI | 4.20 | left out by `events` |
 //! | memory.events.local; oom_group_kill in it | 5.2; 5.17 | the limit that was reached is not named; that a group was killed only the log tells |
 //! | /dev/kmsg, for who may read it | 3.5 | `state` tells of no process that was killed alone for want of memory ([`container::kernel_log`]) |
@@ -100,6 +103,10 @@
 //! | copying a mount that is not attached | 6.15 | none is: the first place that is masked gets the mount itself, the others copies of it |
 //! | MFD_EXEC | 6.3 | the flag is left out |
 //! | resctrl, CONFIG_X86_CPU_RESCTRL | 4.10 | error, for containers that ask for a class of service |
+//! | NETLINK_EXT_ACK, NETLINK_CAP_ACK | 4.12 | error, for containers with `netDevices` |
+//! | NS_GET_NSTYPE, NS_GET_USERNS of ioctl_nsfs(2) | 4.11, 4.9 | error, for containers that join a namespace |
+//! | TIOCGPTPEER | 4.13 | error, for containers with a terminal |
+//! | /proc/thread-self/children, CONFIG_PROC_CHILDREN | 4.2 | error of `restore` |
 //! | session keyrings, keyctl(2) | 2.6.10 | a warning: there are no keys to keep apart |
 //! | AppArmor, SELinux | 2.6.36, 2.6 | error, for containers that ask for a profile or label |
 //! | set_mempolicy(2) (CONFIG_NUMA); two of its modes | 2.6.7; 5.15, 6.9 | error, for containers that ask for it |
