@@ -18,7 +18,7 @@ use nix::fcntl::{AtFlags, Flock, FlockArg};
 use nix::sys::stat::{FileStat, Mode, mkdirat};
 
 use super::store::{CACHE, Store};
-use crate::error::{Doing, Result};
+use crate::error::{Doing, Result, best_effort};
 use crate::plan::seccomp::{SeccompPlan, filter, unknown_names};
 use crate::sys::fs::{self, Lookup, OFlag};
 use crate::sys::seccomp::INSTRUCTION;
@@ -45,7 +45,7 @@ pub fn program(store: &Store, plan: &SeccompPlan) -> Result<Vec<u8>> {
     }
     let program = filter(plan).doing(|| "linux.seccomp")?;
     if let Some(cache) = &cache {
-        crate::error::best_effort("cache a seccomp program", put(cache, &key, &program));
+        best_effort("cache a seccomp program", put(cache, &key, &program));
     }
     Ok(program)
 }

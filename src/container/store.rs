@@ -15,7 +15,7 @@ use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::id::ContainerId;
-use crate::error::{Doing, Kind, Result, failure, kind_of};
+use crate::error::{Doing, Kind, Result, best_effort, failure, kind_of};
 use crate::spec::record::{FORM, Record};
 use crate::sys::fs::{self, Lookup, OFlag};
 use crate::sys::{Call, Errno, SysError};
@@ -116,7 +116,7 @@ impl Store {
     /// Removes the directory of an id that could not be taken: empty, it is nobody's, and otherwise it stays.
     fn give_back(&self, id: &ContainerId) {
         let removed = unlinkat(&self.dir, id.as_str(), UnlinkatFlags::RemoveDir);
-        crate::error::best_effort("remove the directory again", removed);
+        best_effort("remove the directory again", removed);
     }
 
     /// The container of this id, once no other verb is at work on it.
@@ -315,10 +315,7 @@ impl Entry {
     fn write_new(&self, bytes: &[u8]) -> Result<()> {
         let written = self.write(NEW_RECORD, bytes);
         if written.is_err() {
-            crate::error::best_effort(
-                "remove a half-written record",
-                fs::unlink(self.dir(), OsStr::new(NEW_RECORD)),
-            );
+            best_effort("remove a half-written record", fs::unlink(self.dir(), OsStr::new(NEW_RECORD)));
         }
         written.map_err(Into::into)
     }

@@ -165,7 +165,9 @@ impl Drop for Unadopted {
 /// reaps for this process: its caller would wait as long, and SIGKILL alone would end that.
 fn reap_killed(pidfd: BorrowedFd<'_>) -> Result<()> {
     match has_ended(pidfd, DEADLINE)? {
-        false => Err(failure(Kind::System, format!("killed, and still there after {DEADLINE:?}"))),
+        false => {
+            Err(failure(Kind::System, format!("killed, and still there after {} s", DEADLINE.as_secs())))
+        }
         true => process::reap(pidfd).map(drop).map_err(Into::into),
     }
 }

@@ -74,7 +74,7 @@ impl<'p> Place<'p> {
                 Maker::Systemd(scope) => Ok(Tree::intend_scope(scope)),
                 _ => tree.intend(&plan.path),
             },
-            _ => Ok(Tree::none_made(self.callers.clone())),
+            _ => Ok(CgroupRecord::unmade(self.callers.clone())),
         }
     }
 

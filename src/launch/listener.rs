@@ -27,7 +27,10 @@ pub(super) fn take(init: BorrowedFd<'_>, number: u32, link: &Link) -> Result<Own
     loop {
         match process::pidfd_getfd(init, number) {
             Err(error) if error.errno == Errno::EBADF && Instant::now() > end => {
-                let text = format!("linux.seccomp: the filter is not loaded after {DEADLINE:?}: {error}");
+                let text = format!(
+                    "linux.seccomp: the filter is not loaded after {} s: {error}",
+                    DEADLINE.as_secs()
+                );
                 return Err(failure(Kind::System, text));
             }
             // The filter is not loaded yet.

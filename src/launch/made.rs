@@ -9,7 +9,7 @@ use super::birth::Unadopted;
 use super::cgroup::Place;
 use super::foreground::Signals;
 use super::net_devices::NetDevices;
-use crate::container::cgroup::{Cgroup, Tree};
+use crate::container::cgroup::Cgroup;
 use crate::container::hooks::{self, Occasion, Output, Stop};
 use crate::container::id::ContainerId;
 use crate::container::notify::Proxy;
@@ -20,7 +20,7 @@ use crate::init::Own;
 use crate::plan::Plan;
 use crate::proc::Proc;
 use crate::spec::oci::ContainerState;
-use crate::spec::record::{ProcessId, Record};
+use crate::spec::record::{CgroupRecord, ProcessId, Record};
 
 /// What exists of a container that is being made. Dropped before it is kept, it is all removed again.
 pub(super) struct Made<'a> {
@@ -62,13 +62,13 @@ impl<'a> Made<'a> {
             Ok(cgroup) => cgroup,
             Err(error) => {
                 // What there is at that place is not this container's.
-                self.record.cgroup = Tree::none_made(self.record.cgroup.path.clone());
+                self.record.cgroup = CgroupRecord::unmade(self.record.cgroup.path.clone());
                 return Err(error);
             }
         };
         self.record.cgroup = match &cgroup {
             Some(cgroup) => cgroup.record().clone(),
-            None => Tree::none_made(place.callers()),
+            None => CgroupRecord::unmade(place.callers()),
         };
         if self.record.cgroup.taken {
             if let Err(error) = self.nobody_else_has_the_cgroup() {

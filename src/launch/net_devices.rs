@@ -19,7 +19,7 @@ use nix::unistd::Pid;
 use super::birth::Unadopted;
 use super::netlink::{Object, Socket};
 use crate::container::handshake::{Link, Message};
-use crate::error::{Doing, Kind, Result, best_effort, failure, invalid};
+use crate::error::{Doing, Kind, Result, best_effort, errno_of, failure, invalid};
 use crate::plan::net_devices::NetDevice;
 use crate::sys::fs::{self, OFlag};
 use crate::sys::process::{Side, clone3, exit_now};
@@ -133,7 +133,7 @@ impl NetDevices {
         let index = index_of(&self.host, &before.name)?;
         let again = |added: Result<()>| match added {
             // The kernel's own, such as an IPv6 address of the link.
-            Err(error) if crate::error::errno_of(&error) == Some(Errno::EEXIST) => Ok(()),
+            Err(error) if errno_of(&error) == Some(Errno::EEXIST) => Ok(()),
             added => added,
         };
         for address in &before.addresses {

@@ -14,7 +14,7 @@ use netlink_packet_core::{
 };
 use nix::sys::socket::{MsgFlags, recv, send};
 
-use crate::error::{Doing, Kind, Result, failure};
+use crate::error::{Doing, Kind, Result, errno_of, failure};
 use crate::sys::{Call, Errno, SysError, retry_eintr};
 
 /// An attribute: its type and what it holds.
@@ -154,7 +154,7 @@ impl Socket {
     /// The one object that is asked for; `None` if there is none.
     pub(super) fn find(&self, object: Object) -> Result<Option<Object>> {
         match self.request(object, NLM_F_REQUEST | NLM_F_ACK) {
-            Err(error) if crate::error::errno_of(&error) == Some(Errno::ENODEV) => Ok(None),
+            Err(error) if errno_of(&error) == Some(Errno::ENODEV) => Ok(None),
             found => Ok(found?.pop()),
         }
     }
@@ -164,7 +164,7 @@ impl Socket {
         const TRIES: u32 = 16;
         for _ in 0..TRIES {
             match self.request(object.clone(), NLM_F_REQUEST | NLM_F_DUMP) {
-                Err(error) if crate::error::errno_of(&error) == Some(Errno::EINTR) => {}
+                Err(error) if errno_of(&error) == Some(Errno::EINTR) => {}
                 done => return done,
             }
         }

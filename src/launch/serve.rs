@@ -20,7 +20,7 @@ use crate::container::handshake::{Done, Link, Message};
 use crate::container::process::never_executed;
 use crate::container::rdt;
 use crate::container::store::{Entry, GATE};
-use crate::error::{Doing, Kind, Result, errno_of, failure};
+use crate::error::{Doing, Kind, Result, best_effort, errno_of, failure};
 use crate::init::{Own, set_oom_score};
 use crate::plan::Authority;
 use crate::proc::Proc;
@@ -271,7 +271,7 @@ fn replace_file(path: &Path, content: &str) -> Result<()> {
     options.write(true).create_new(true).mode(0o644);
     let written = options.open(&new).and_then(|mut file| file.write_all(content.as_bytes()));
     if let Err(error) = written.and_then(|()| std::fs::rename(&new, path)) {
-        crate::error::best_effort("remove a half-written pid file", nix::unistd::unlink(&new));
+        best_effort("remove a half-written pid file", nix::unistd::unlink(&new));
         return Err(error.into());
     }
     Ok(())

@@ -57,6 +57,11 @@ pub struct Record {
 }
 
 impl CgroupRecord {
+    /// Of one at this path of which nothing is made: nothing yet, or nothing at all, where it is somebody else's.
+    pub fn unmade(path: PathBuf) -> Self {
+        Self { path, made: 0, taken: false, number: None, unit: None }
+    }
+
     /// Whether the processes in it are the container's.
     pub fn is_ours(&self) -> bool {
         self.made > 0 || self.taken

@@ -131,7 +131,9 @@ fn write(
     written?;
     // CRIU has killed it; what the next verb sees of it is over.
     match then == Then::Stop && !alive.wait(DEADLINE)? {
-        true => Err(failure(Kind::System, format!("written, and still there after {DEADLINE:?}"))),
+        true => {
+            Err(failure(Kind::System, format!("written, and still there after {} s", DEADLINE.as_secs())))
+        }
         false => Ok(()),
     }
 }

@@ -87,7 +87,7 @@ fn lock(runtime: &Runtime, id: &ContainerId, force: Force) -> Result<Entry> {
             return Ok(entry);
         }
     }
-    let spent = began.elapsed() + PATIENCE;
-    let text = format!("container {id}: another command is at work on it, still after {spent:?}");
+    let spent = (began.elapsed() + PATIENCE).as_secs();
+    let text = format!("container {id}: another command is at work on it, still after {spent} s");
     Err(failure(Kind::InvalidState, text))
 }

@@ -46,7 +46,10 @@ impl Runtime {
     /// A container, once no other verb is at work on it; an error if that takes too long.
     fn lock(&self, id: &ContainerId) -> Result<Entry> {
         self.store.lock_within(id, DEADLINE)?.ok_or_else(|| {
-            let text = format!("container {id}: another command is at work on it, still after {DEADLINE:?}");
+            let text = format!(
+                "container {id}: another command is at work on it, still after {} s",
+                DEADLINE.as_secs()
+            );
             failure(Kind::InvalidState, text)
         })
     }

@@ -29,9 +29,9 @@ use nix::sys::stat::{Mode, mkdirat};
 use nix::sys::statfs::CGROUP2_SUPER_MAGIC;
 use nix::unistd::Pid;
 
-use crate::error::{Doing, Kind, Result, failure};
-use crate::plan::resources::CgroupPlan;
+use crate::error::{Doing, Kind, Result, best_effort, failure};
 use crate::plan::resources::owner::Owner;
+use crate::plan::resources::{CgroupPlan, HOME};
 use crate::proc::{self, Proc};
 use crate::spec::record::CgroupRecord;
 use crate::sys::fs::{self, Lookup, OFlag};
@@ -45,8 +45,6 @@ pub use update::{Changed, has_none};
 
 /// Where a cgroup2 tree is mounted: on its own, or beside v1 controllers.
 const USUAL: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
-/// The part of the tree that is this program's own: removed when nothing is in it.
-const HOME: &str = "minidocker-oci";
 
 /// The host's cgroup2 tree.
 #[derive(Debug)]
@@ -95,11 +93,6 @@ impl Tree {
         self.mounted_at.join(path)
     }
 
-    /// The record of a container that stays in its caller's cgroup.
-    pub fn none_made(path: PathBuf) -> CgroupRecord {
-        CgroupRecord { path, made: 0, taken: false, number: None, unit: None }
-    }
-
     /// What will have been made once this cgroup is there: for the record that precedes it.
     pub fn intend(&self, path: &Path) -> Result<CgroupRecord> {
         let mut made = 0;
@@ -115,7 +108,7 @@ impl Tree {
         // The part that is this program's own goes with whoever leaves it last.
         let all = path.components().count();
         let made = if made > 0 && path.starts_with(HOME) { all } else { made };
-        Ok(CgroupRecord { made, ..Self::none_made(path.to_owned()) })
+        Ok(CgroupRecord { made, ..CgroupRecord::unmade(path.to_owned()) })
     }
 
     /// Makes the cgroup and applies its limits, before any process is in it. What it has made it removes
@@ -124,14 +117,14 @@ impl Tree {
         let what = || format!("cgroup {:?}", self.shown(&plan.path));
         let existed = self.make_dirs(&intended.path).doing(what).inspect_err(|_| {
             // Those above it may have been made.
-            crate::error::best_effort("remove the cgroups above again", self.remove_empty(&intended));
+            best_effort("remove the cgroups above again", self.remove_empty(&intended));
         })?;
         let made = if existed { 0 } else { intended.made.max(1) };
         let record = CgroupRecord { made, taken: existed, ..intended };
         let opened = self.open_dir(&record.path).call(|| "openat2()");
         let opened = opened.and_then(|dir| Ok((number_of(&dir)?, dir))).doing(what);
         if opened.is_err() {
-            crate::error::best_effort("remove the cgroup again", self.remove_empty(&record));
+            best_effort("remove the cgroup again", self.remove_empty(&record));
         }
         let (number, dir) = opened?;
         let record = CgroupRecord { number: Some(number), ..record };
@@ -143,7 +136,7 @@ impl Tree {
             .and_then(|()| limits::apply(&cgroup, plan))
             .doing(what);
         if applied.is_err() {
-            crate::error::best_effort("remove the cgroup again", cgroup.remove(self));
+            best_effort("remove the cgroup again", cgroup.remove(self));
         }
         applied.map(|()| cgroup)
     }

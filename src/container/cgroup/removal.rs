@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::{Cgroup, Tree};
-use crate::error::{Doing, Result, best_effort};
+use crate::error::{Doing, Result, best_effort, errno_of};
 use crate::plan::devices::Rules;
 use crate::proc::is_machines_root;
 use crate::spec::record::CgroupRecord;
@@ -70,7 +70,7 @@ pub(super) fn each_below(
     visit: &mut dyn FnMut(BorrowedFd<'_>) -> Result<()>,
 ) -> Result<()> {
     let mut unless_gone = |dir: BorrowedFd<'_>| match visit(dir) {
-        Err(error) if matches!(crate::error::errno_of(&error), Some(Errno::ENOENT | Errno::ENODEV)) => Ok(()),
+        Err(error) if matches!(errno_of(&error), Some(Errno::ENOENT | Errno::ENODEV)) => Ok(()),
         visited => visited,
     };
     walk(dir, &mut unless_gone, &mut |_, _| Ok(()))

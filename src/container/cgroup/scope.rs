@@ -51,7 +51,7 @@ impl Tree {
             );
             return Err(failure(Kind::Unsupported, text));
         }
-        let record = CgroupRecord { made: 1, unit: Some(unit.clone()), ..Self::none_made(path) };
+        let record = CgroupRecord { made: 1, unit: Some(unit.clone()), ..CgroupRecord::unmade(path) };
         let what = || format!("cgroup {:?}", self.shown(&record.path));
         let cgroup = self.open(&record)?;
         let cgroup = cgroup.ok_or_else(|| failure(Kind::System, "it has vanished")).doing(what)?;
@@ -80,7 +80,7 @@ impl Tree {
     pub fn intend_scope(scope: &Scope) -> CgroupRecord {
         let (name, subgroup) = (scope.name.clone(), scope.subgroup.clone());
         let unit = UnitRecord { name, subgroup, manager: systemd::manager() };
-        CgroupRecord { unit: Some(unit), ..Self::none_made(PathBuf::new()) }
+        CgroupRecord { unit: Some(unit), ..CgroupRecord::unmade(PathBuf::new()) }
     }
 }
 
@@ -118,7 +118,7 @@ impl Cgroup {
     pub(super) fn around(&self) -> Result<Option<Self>> {
         let Some(UnitRecord { subgroup: Some(_), .. }) = self.record.unit else { return Ok(None) };
         let above = |path: &Path| path.parent().unwrap_or(path).to_owned();
-        let record = Tree::none_made(above(&self.record.path));
+        let record = CgroupRecord::unmade(above(&self.record.path));
         let dir = match fs::open_parent(self.dir()) {
             Err(error) if error.errno == Errno::ENOENT => return Ok(None),
             opened => opened?,

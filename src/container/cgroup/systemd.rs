@@ -15,7 +15,7 @@ use super::events::Now;
 use crate::dbus::{Connection, Message, Method, Value, refusal_of};
 use crate::error::{Doing, Kind, Result, best_effort, errno_of, failure, unsupported};
 use crate::plan::resources::systemd::{ANNOTATION, Limit, Property, Scope, properties};
-use crate::spec::record::{Manager, UnitRecord};
+use crate::spec::record::{CgroupRecord, Manager, UnitRecord};
 use crate::sys::Errno;
 
 /// All that is said over one connection is over by then, authentication included.
@@ -197,7 +197,7 @@ impl Systemd {
         // One that has failed has none any more, and no path is the root's.
         let cgroup = match cgroup.as_os_str().is_empty() {
             true => None,
-            false => tree.open(&Tree::none_made(cgroup))?,
+            false => tree.open(&CgroupRecord::unmade(cgroup))?,
         };
         match cgroup.map(|cgroup| Now::of(&cgroup)).transpose()? {
             Some(Now { populated: true, .. }) => Ok(()),

@@ -22,7 +22,7 @@ use crate::error::{Doing, Result, invalid, unsupported};
 use crate::spec::oci::{Linux, LinuxDeviceCgroup, LinuxNetwork, LinuxResources, Spec};
 use crate::spec::record::Driver;
 pub use now::Now;
-pub use place::Chosen;
+pub use place::{Chosen, HOME};
 
 /// The container's cgroup.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -14,8 +14,9 @@ pub enum Chosen {
     ByRuntime,
 }
 
-/// What containers are in that say nothing else: a part of the tree, and the beginning of a scope's name.
-const HOME: &str = "minidocker-oci";
+/// What containers are in that say nothing else: a part of the tree that is this program's own, and removed when nothing
+/// is in it; and the beginning of a scope's name.
+pub const HOME: &str = "minidocker-oci";
 
 /// The cgroupfs driver: where the cgroup is, relative to the root of the cgroup2 tree, and whose choice that is.
 pub(super) fn path(linux: &Linux, id: &str) -> Result<(PathBuf, Chosen)> {
