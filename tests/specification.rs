@@ -208,12 +208,35 @@ fn the_table_of_resources_is_the_one_that_was_written_last_and_names_tests_that_
         for (_, why) in resource.differs.iter().filter(|(who, _)| is_in(who)) {
             assert!(table.contains(why), "resources.md has no {why:?}: conformance/run --resources");
         }
-        if let Some((module, name)) = resource.test.rsplit_once("::") {
-            let source =
-                read(repository().join(format!("tests/containers/{}.rs", module.replace("::", "/"))));
-            assert!(source.contains(&format!("fn {name}(")), "there is no test {}", resource.test);
-        }
+        assert!(
+            !resource.test.contains("::") || is_test(resource.test),
+            "there is no test {}",
+            resource.test
+        );
     }
+}
+
+#[test]
+fn the_tests_that_security_md_names_are_there() {
+    let text = std::fs::read_to_string(repository().join("SECURITY.md")).unwrap();
+    let is_name = |word: &&str| {
+        word.contains("::")
+            && !word
+                .contains(|c: char| !c.is_ascii_lowercase() && !c.is_ascii_digit() && c != '_' && c != ':')
+    };
+    let names: Vec<&str> = text.split('`').filter(is_name).collect();
+    assert!(names.len() > 20, "{names:?}");
+    let missing: Vec<&&str> = names.iter().filter(|name| !is_test(name)).collect();
+    assert!(missing.is_empty(), "there are no tests {missing:?}");
+}
+
+/// Whether there is a test of containers of this name: `module::name`.
+fn is_test(path: &str) -> bool {
+    let Some((module, name)) = path.rsplit_once("::") else { return false };
+    let module = repository().join("tests/containers").join(module.replace("::", "/"));
+    [module.with_extension("rs"), module.join("mod.rs")]
+        .into_iter()
+        .any(|file| std::fs::read_to_string(file).is_ok_and(|source| source.contains(&format!("fn {name}("))))
 }
 
 /// By a line of its own, or by one of what it is in that speaks for all of it.

@@ -1,5 +1,9 @@
 //! Containers of an ordinary user: config-linux.md, "User namespace mappings"; user_namespaces(7), cgroups(7).
 
+mod cgroup;
+mod ids;
+mod joined;
+
 use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
@@ -8,17 +12,11 @@ use serde_json::{Value, json};
 
 use crate::support::bundle::{add_mount, set_namespace};
 use crate::support::terminal::{ConsoleSocket, expect};
-use crate::support::user::{SUBIDS, User, user};
-use crate::support::{case, eventually, host_command, installed, is_there, make_dir, need, read};
+use crate::support::user::user;
+use crate::support::{case, eventually, host_command, is_there, make_dir, read};
 
 /// Waits without a process of its own, until somebody ends it.
 const PATIENT: &str = "trap 'exit 0' TERM; while :; do sleep 1; done";
-
-fn set_maps(config: &mut Value, maps: &Value) {
-    for map in ["uidMappings", "gidMappings"] {
-        config["linux"][map] = maps.clone();
-    }
-}
 
 #[test]
 fn what_spec_rootless_writes_runs() {
@@ -143,229 +141,6 @@ fn what_only_root_can_do_is_refused_with_the_remedy() {
     user.call(&["--rootless=false", "run", "-b", b.path(), &b.id])
         .finish()
         .fails(&["--rootless=false", "delegated"]);
-    user.has_no_container();
-}
-
-#[test]
-fn what_is_no_limit_needs_no_cgroup() {
-    let case = case!();
-    let user = user!(case);
-    let b = user.bundle("cat /proc/self/oom_score_adj", |config| {
-        config["linux"]["resources"] =
-            json!({ "pids": { "limit": -1 }, "devices": [{ "allow": false, "access": "rwm" }] });
-        config["process"]["oomScoreAdj"] = json!(500);
-    });
-    user.run(&b).prints("500\n");
-    // What has been left out is said where it is asked for.
-    let done = user.call(&["--debug", "run", "-b", b.path(), &b.id]).finish().ok();
-    assert!(done.stderr().contains("it stays in the cgroup of its caller"), "{done}");
-}
-
-#[test]
-fn a_cgroup_is_used_where_it_is_delegated_and_removed_with_the_container() {
-    let case = case!();
-    let user = user!(case);
-    let session = user.delegated_cgroup();
-    let b = user.bundle(PATIENT, |config| set_namespace(config, "cgroup", None));
-    user.call_in(Some(&session), &["create", "-b", b.path(), &b.id]).finish().ok();
-    let cgroup = session.with_file_name(format!("minidocker-oci-{}", b.id));
-    let pid = user.pid(&b.id);
-    assert!(read(format!("/proc/{pid}/cgroup")).contains(&User::shown(&cgroup)), "{cgroup:?}");
-    assert_eq!(read(cgroup.join("cgroup.procs")).trim(), pid.to_string());
-    assert_eq!(std::fs::metadata(&cgroup).unwrap().uid(), user.uid());
-    user.call(&["start", &b.id]).finish().ok();
-    user.call(&["kill", "-a", &b.id, "9"]).finish().ok();
-    eventually("it has stopped", || user.state(&b.id)["status"] == "stopped");
-    user.call(&["delete", &b.id]).finish().ok();
-    assert!(!is_there(&cgroup) && is_there(&session));
-    // One that he names himself, in what is his.
-    let named = session.with_file_name("named");
-    let path = User::shown(&named).replacen("0::", "", 1);
-    let b = user.bundle("grep ^0: /proc/self/cgroup", |config| {
-        set_namespace(config, "cgroup", None);
-        config["linux"]["cgroupsPath"] = json!(path);
-    });
-    user.call_in(Some(&session), &["run", "-b", b.path(), &b.id]).finish().prints(&format!("0::{path}\n"));
-    std::fs::remove_dir(&session).unwrap();
-    std::fs::remove_dir(session.parent().unwrap()).unwrap();
-}
-
-#[test]
-fn the_callers_cgroup_is_shown_read_only() {
-    // CVE-2023-25809: without a cgroup namespace a container saw its caller's cgroup, and could write to it.
-    let case = case!();
-    let user = user!(case);
-    let b = user.bundle(
-        "grep ' /sys/fs/cgroup ' /proc/mounts | grep -c ' ro,'; echo 1 >/sys/fs/cgroup/cgroup.procs",
-        |config| {
-            set_namespace(config, "cgroup", None);
-            add_mount(config, "/sys", "sysfs", "sysfs", &["nosuid", "noexec", "nodev"]);
-            add_mount(config, "/sys/fs/cgroup", "cgroup", "cgroup", &["nosuid", "noexec", "nodev", "rw"]);
-        },
-    );
-    let done = user.run(&b);
-    assert!(done.code() != 0 && done.stdout() == "1\n" && done.stderr().contains("Read-only"), "{done}");
-}
-
-#[test]
-fn without_permission_root_needs_rootless_true() {
-    let case = case!();
-    let b =
-        case.script("true", |config| drop(config["linux"].as_object_mut().unwrap().remove("cgroupsPath")));
-    let root = crate::support::cgroup_root().unwrap().display().to_string();
-    let run = |flag: &str| {
-        let script = format!("mount -o remount,bind,ro {root} && exec \"$@\"");
-        let wrapper = ["unshare", "--mount", "--propagation", "private", "sh", "-c", &script, "sh"];
-        case.call_through(&wrapper, [flag, "run", "-b", b.path(), &b.id]).finish()
-    };
-    for flag in ["--rootless=auto", "--rootless=false"] {
-        run(flag).fails(&["cgroup", "read-only"]);
-    }
-    run("--rootless=true").ok();
-}
-
-#[test]
-fn further_ids_are_mapped_through_newuidmap_and_newgidmap() {
-    let case = case!();
-    let user = user!(case).with_subids();
-    need!(installed("newuidmap"), "newuidmap is not installed");
-    let (first, count) = SUBIDS;
-    let own_and_more = |own: u32| json!([{ "containerID": 0, "hostID": own, "size": 1 }, { "containerID": 1, "hostID": first, "size": count }]);
-    let b = user.bundle("id; cat /proc/self/setgroups; echo x >/volume/made; cat /volume/there", |config| {
-        config["linux"]["uidMappings"] = own_and_more(user.uid());
-        config["linux"]["gidMappings"] = own_and_more(user.gid());
-        config["process"]["user"] = json!({ "uid": 7, "gid": 8, "additionalGids": [9, 10] });
-        add_mount(config, "/volume", "bind", "volume", &["rbind"]);
-    });
-    let volume = b.dir.join("volume");
-    make_dir(&volume);
-    host_command("chmod", &["777".as_ref(), volume.as_os_str()]);
-    user.file(&volume.join("there"), "mine\n");
-    // A home that only its owner can search.
-    user.own(&b.dir);
-    host_command("chmod", &["700".as_ref(), b.dir.as_os_str()]);
-    user.run(&b).prints("uid=7 gid=8 groups=9,10\nallow\nmine\n");
-    let made = std::fs::metadata(volume.join("made")).unwrap();
-    assert_eq!((made.uid(), made.gid()), (first + 6, first + 7));
-    // Nothing but further ids: who prepares the container is nobody's owner in that home.
-    let all = json!([{ "containerID": 0, "hostID": first, "size": count }]);
-    let mut config = b.config();
-    set_maps(&mut config, &all);
-    b.save(&config);
-    user.run(&b).prints("uid=7 gid=8 groups=9,10\nallow\nmine\n");
-    user.has_no_container();
-}
-
-#[test]
-fn what_newuidmap_does_not_allow_names_the_line_that_is_missing() {
-    let case = case!();
-    need!(installed("newuidmap"), "newuidmap is not installed");
-    let foreign = |user: &User<'_>| {
-        user.bundle("true", |config| {
-            set_maps(config, &json!([{ "containerID": 0, "hostID": 3_000_000, "size": 10 }]));
-        })
-    };
-    let user = user!(case).with_subids();
-    let b = foreign(&user);
-    let line = format!("{}:3000000:10", user.uid());
-    user.run(&b).fails(&["linux.uidMappings", "newuidmap", "/etc/subuid", &line]);
-    // Groups alone.
-    let mut config = b.config();
-    config["linux"]["uidMappings"] = json!([{ "containerID": 0, "hostID": user.uid(), "size": 1 }]);
-    b.save(&config);
-    user.run(&b).fails(&["linux.gidMappings", "newgidmap", "/etc/subgid", &line]);
-    // No such program; one of the caller's own PATH is not taken for it.
-    let fake = case.subdir("fake");
-    crate::support::write(&fake.join("newuidmap"), "#!/bin/sh\nexit 0\n", 0o755);
-    let user = user.after("for d in /usr/bin /bin; do if [ -f $d/newuidmap ]; then mount --bind /dev/null $d/newuidmap; fi; done");
-    let b = foreign(&user);
-    let path = format!("{}:/usr/bin:/bin:/usr/sbin:/sbin", fake.display());
-    user.call(&["run", "-b", b.path(), &b.id]).env("PATH", path).finish().fails(&[
-        "linux.uidMappings",
-        "newuidmap is missing",
-        "uidmap",
-    ]);
-    user.has_no_container();
-}
-
-#[test]
-fn the_namespaces_of_a_users_own_container_can_be_joined() {
-    let case = case!();
-    let user = user!(case);
-    let holder = user.bundle(PATIENT, |_| {});
-    let pid = user.started(&holder);
-    let links = [
-        ("user", "user"),
-        ("pid", "pid"),
-        ("ipc", "ipc"),
-        ("uts", "uts"),
-        ("network", "net"),
-        ("cgroup", "cgroup"),
-    ];
-    let of = |pid: &str, link: &str| {
-        std::fs::read_link(format!("/proc/{pid}/ns/{link}")).unwrap().display().to_string()
-    };
-    for also in [&[][..], &["pid"], &["network"], &["pid", "ipc", "uts", "network", "cgroup"]] {
-        let joins = |kind: &str| kind == "user" || also.contains(&kind);
-        let script = "cd /proc/self/ns; for l in user pid ipc uts net cgroup; do readlink $l; done; id -u; cat /proc/self/oom_score_adj; echo >/dev/null";
-        let b = user.bundle(script, |config| {
-            for (kind, link) in links.into_iter().filter(|(kind, _)| joins(kind)) {
-                set_namespace(
-                    config,
-                    kind,
-                    Some(json!({ "type": kind, "path": format!("/proc/{pid}/ns/{link}") })),
-                );
-            }
-            config["hostname"] = json!("");
-            config["process"]["oomScoreAdj"] = json!(300);
-        });
-        let lines = user.run(&b).ok().lines();
-        for ((kind, link), seen) in links.into_iter().zip(&lines) {
-            assert_eq!(*seen == of(&pid.to_string(), link), joins(kind), "{kind} of {also:?}");
-        }
-        assert_eq!(lines[6..], ["0", "300"]);
-    }
-    // Its mounts, too: its own root is all that is there, and no bundle.
-    let b = user.bundle("true", |config| {
-        for (kind, link) in [("user", "user"), ("mount", "mnt")] {
-            set_namespace(
-                config,
-                kind,
-                Some(json!({ "type": kind, "path": format!("/proc/{pid}/ns/{link}") })),
-            );
-        }
-    });
-    user.run(&b).fails(&["joined mount namespace", b.path()]);
-    user.delete(&holder.id);
-    user.has_no_container();
-}
-
-#[test]
-fn a_namespace_of_somebody_else_can_not_be_joined() {
-    let case = case!();
-    let user = user!(case);
-    let foreign =
-        case.script("sleep 100", |config| crate::support::bundle::add_user_namespace(config, 100_000));
-    case.started(&foreign);
-    let (own, theirs) = (user.bundle(PATIENT, |_| {}), case.pid(&foreign.id));
-    let mine = user.started(&own);
-    // /proc/PID/ns of another user can't even be opened; a bind mount of one can, which is how engines keep them.
-    let at = case.file("netns", "", 0o644);
-    host_command("mount", &["--bind".as_ref(), format!("/proc/{theirs}/ns/net").as_ref(), at.as_os_str()]);
-    let with = |path: &str| {
-        user.bundle("true", |config| {
-            let path_of_mine = format!("/proc/{mine}/ns/user");
-            set_namespace(config, "user", Some(json!({ "type": "user", "path": path_of_mine })));
-            set_namespace(config, "network", Some(json!({ "type": "network", "path": path })));
-        })
-    };
-    let (by_path, by_file) = (with(&format!("/proc/{theirs}/ns/net")), with(at.to_str().unwrap()));
-    let (first, second) = (user.run(&by_path), user.run(&by_file));
-    host_command("umount", &[at.as_os_str()]);
-    first.fails(&["linux.namespaces", "ns/net", "EACCES"]);
-    second.fails(&["linux.namespaces", "netns", "no rights", "EPERM"]);
-    user.delete(&own.id);
-    case.delete(&foreign.id);
     user.has_no_container();
 }
 

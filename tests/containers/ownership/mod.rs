@@ -1,16 +1,18 @@
 //! Whose is what: the lock, the link and the descriptors of a container that is being made, a cgroup that others
 //! are in, an id that another container has by now.
 
+mod cgroup;
+mod hanging;
+
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use crate::support::bundle::{Bundle, set_namespace};
 use crate::support::{
-    Case, PATIENCE, Running, UNIGNORED, case, eventually, installed, is_there, make_dir, need,
-    nothing_is_left, read, remove, within, write,
+    Case, PATIENCE, Running, case, eventually, installed, is_there, make_dir, need, nothing_is_left, read,
+    remove, within, write,
 };
 
 /// The processes in a cgroup; none where there is no cgroup.
@@ -210,89 +212,6 @@ impl Case {
 }
 
 #[test]
-fn a_cgroup_that_others_are_in_is_refused_and_they_live_on() {
-    // config-linux.md, "Cgroups": a cgroup that does not fit is an error of create.
-    let case = case!();
-    need!(installed("strace"), "strace is not installed");
-    let b = case.script("sleep 100", |_| {});
-    let mut stranger = case.stranger_in(&b.cgroup);
-    case.create(&b).fails(&["cgroup", "is not empty"]);
-    assert!(!stranger.ended());
-    // One that is killed before it has looked leaves a record; that does not make the cgroup its own.
-    let log = case.path("trace");
-    let kill = "inject=mkdirat:signal=KILL:when=2";
-    let line = ["strace", "-D", "-qq", "-e", "trace=mkdirat", "-e", kill, "-o", log.to_str().unwrap()];
-    assert_ne!(case.call_through(&line, ["create", "-b", b.path(), &b.id]).finish().code(), 0);
-    assert_eq!(case.status(&b.id), "creating");
-    case.call(["kill", "-a", &b.id, "KILL"]).finish();
-    case.delete(&b.id);
-    assert!(!stranger.ended());
-    assert_eq!(processes_in(&b.cgroup), [stranger.pid()]);
-    drop(stranger);
-    eventually("it is empty", || std::fs::remove_dir(&b.cgroup).is_ok());
-}
-
-#[test]
-fn an_empty_cgroup_that_was_there_is_used_and_stays() {
-    let case = case!();
-    let b = case.script("sleep 100 & sleep 100", |config| set_namespace(config, "pid", None));
-    make_dir(&b.cgroup);
-    case.started(&b);
-    eventually("all of it runs", || processes_in(&b.cgroup).len() >= 2);
-    case.delete(&b.id);
-    assert_eq!(processes_in(&b.cgroup), [0; 0]);
-    std::fs::remove_dir(&b.cgroup).unwrap();
-}
-
-#[test]
-fn two_containers_do_not_share_a_cgroup() {
-    let case = case!();
-    let first = case.script("sleep 100", |_| {});
-    let second = case.script("sleep 100", |config| {
-        config["linux"]["cgroupsPath"] = first.config()["linux"]["cgroupsPath"].clone();
-    });
-    case.started(&first);
-    case.create(&second).fails(&["cgroup", "is not empty"]);
-    assert_eq!(case.status(&first.id), "running");
-    // Nor when the first has ended and nobody is in it: deleting it would end the second.
-    case.call(["kill", &first.id, "KILL"]).finish().ok();
-    case.until(&first.id, "stopped");
-    eventually("its cgroup is empty", || processes_in(&first.cgroup).is_empty());
-    case.create(&second).fails(&["cgroup", &first.id]);
-    case.call(["delete", &first.id]).finish().ok();
-    case.started(&second);
-    case.delete(&second.id);
-    assert!(!is_there(&first.cgroup));
-}
-
-#[test]
-fn a_container_with_thousands_of_cgroups_is_deleted_with_few_descriptors() {
-    let case = case!();
-    for forced in [true, false] {
-        let b = case.script("sleep 100", |_| {});
-        case.started(&b);
-        for n in 0..1500 {
-            make_dir(&b.cgroup.join(n.to_string()));
-        }
-        // And one below the other, as deep as a container can go.
-        let mut deep = b.cgroup.join("deep");
-        for _ in 0..200 {
-            make_dir(&deep);
-            deep.push("d");
-        }
-        let few = ["sh", "-c", "ulimit -n 32; exec \"$@\"", "few"];
-        if !forced {
-            case.call_through(&few, ["kill", "-a", &b.id, "TERM"]).finish().ok();
-            case.call_through(&few, ["kill", "-a", &b.id, "KILL"]).finish().ok();
-            case.until(&b.id, "stopped");
-        }
-        let delete = if forced { vec!["delete", "-f", &b.id] } else { vec!["delete", &b.id] };
-        case.call_through(&few, delete).finish().ok();
-        nothing_is_left(&case, "of its cgroups");
-    }
-}
-
-#[test]
 fn an_id_is_free_again_whatever_fails_while_it_is_taken() {
     let case = case!();
     need!(installed("strace"), "strace is not installed");
@@ -318,150 +237,6 @@ fn an_id_is_free_again_whatever_fails_while_it_is_taken() {
         }
     }
     assert!(failed > 10, "only {failed} calls failed");
-}
-
-#[test]
-fn a_signal_to_all_reaches_all_and_only_the_containers_own() {
-    let case = case!();
-    let b = case.script("trap 'echo term' TERM; for i in $(seq 300); do sleep 100 & done; echo up; while :; do sleep 0.1; done", |_| {});
-    let done = case.started(&b);
-    // A shell's child that is not a program yet would forget the signal.
-    let sleeping = || {
-        let comm = |pid: &i32| std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-        processes_in(&b.cgroup).iter().filter(|pid| comm(pid) == "sleep\n").count()
-    };
-    eventually("it is up", || done.stdout() == "up\n" && sleeping() >= 300);
-    let few = ["sh", "-c", "ulimit -n 32; exec \"$@\"", "few"];
-    case.call_through(&few, ["kill", "-a", &b.id, &(Signal::SIGTERM as i32).to_string()]).finish().ok();
-    let gone = within(PATIENCE, || processes_in(&b.cgroup).len() <= 2 && done.stdout().contains("term"));
-    assert!(gone, "{:?} {done}", processes_in(&b.cgroup));
-    case.delete(&b.id);
-}
-
-/// A bundle whose host's hook of this kind hangs, and says so first.
-fn hanging(case: &Case, kind: &str) -> (Bundle, std::path::PathBuf) {
-    let mark = case.path(&format!("{kind}-hangs"));
-    let b = case.script("sleep 100", |config| {
-        let script = format!("echo $$ >{0}.new; mv {0}.new {0}; exec sleep 1000", mark.display());
-        config["hooks"][kind] =
-            json!([{ "path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/bin:/usr/bin"] }]);
-    });
-    (b, mark)
-}
-
-#[test]
-fn a_hook_that_hangs_does_not_hold_up_a_forced_delete() {
-    let case = case!();
-    for kind in ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"] {
-        for there in [false, true] {
-            let (b, mark) = hanging(&case, kind);
-            if there {
-                // Then the cgroup is known as the container's only when it has been created.
-                make_dir(&b.cgroup);
-            }
-            if kind == "startContainer" {
-                // It runs in there, where the host's files are not.
-                let mut config = b.config();
-                config["hooks"][kind][0]["args"][2] = json!("echo 1 >/mark; exec sleep 1000");
-                b.save(&config);
-            }
-            let at = if kind == "startContainer" { b.rootfs("mark") } else { mark };
-            let mut held = match kind {
-                "prestart" | "createRuntime" | "createContainer" => {
-                    case.call(["create", "-b", b.path(), &b.id]).spawn()
-                }
-                "poststop" => {
-                    case.created(&b);
-                    case.call(["delete", &b.id]).spawn()
-                }
-                _ => {
-                    case.created(&b);
-                    case.call(["start", &b.id]).spawn()
-                }
-            };
-            eventually("the hook hangs", || is_there(&at));
-            assert!(!held.ended());
-            case.delete(&b.id);
-            let done = held.wait();
-            assert_eq!(done.code() == 0, kind == "poststop", "{kind}: {done}");
-            nothing_is_left_but(&case, &b.cgroup, there, kind);
-            remove(&at);
-        }
-    }
-}
-
-#[track_caller]
-fn nothing_is_left_but(case: &Case, cgroup: &Path, there: bool, what: &str) {
-    if there {
-        eventually("its cgroup is empty", || std::fs::remove_dir(cgroup).is_ok());
-    }
-    nothing_is_left(case, what);
-}
-
-#[test]
-fn a_create_that_is_asked_to_end_while_a_hook_hangs_leaves_nothing() {
-    let case = case!();
-    for kind in ["prestart", "createRuntime"] {
-        for verb in ["create", "run"] {
-            for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
-                let (b, mark) = hanging(&case, kind);
-                let create = case.call_through(&UNIGNORED, [verb, "-b", b.path(), &b.id]).spawn();
-                eventually("the hook hangs", || is_there(&mark));
-                create.signal(signal as i32);
-                create.wait().fails(&[kind, "signal"]);
-                case.call(["state", &b.id]).finish().fails(&["does not exist"]);
-                nothing_is_left(&case, kind);
-                remove(&mark);
-            }
-        }
-    }
-    // What the caller had ignored is ignored.
-    let (b, mark) = hanging(&case, "createRuntime");
-    let ignoring = ["sh", "-c", "trap '' HUP; exec \"$@\"", "ignoring"];
-    let mut create = case.call_through(&ignoring, ["create", "-b", b.path(), &b.id]).spawn();
-    eventually("the hook hangs", || is_there(&mark));
-    create.signal(libc::SIGHUP);
-    assert!(!within(Duration::from_millis(200), || create.ended()));
-    create.signal(libc::SIGTERM);
-    assert_eq!(create.wait().code(), 1);
-}
-
-#[test]
-fn a_create_that_is_killed_while_a_hook_hangs_can_be_deleted() {
-    let case = case!();
-    for kind in ["prestart", "createRuntime", "createContainer"] {
-        let (b, mark) = hanging(&case, kind);
-        let create = case.call(["create", "-b", b.path(), &b.id]).spawn();
-        eventually("the hook hangs", || is_there(&mark));
-        drop(create);
-        case.nobody_holds(&b, kind);
-        case.delete(&b.id);
-        // The hook is the host's: it is not the container's, and nobody knows it any more.
-        if kind != "createContainer" {
-            let hook = nix::unistd::Pid::from_raw(read(&mark).trim().parse().unwrap());
-            nix::sys::signal::kill(hook, Signal::SIGKILL).unwrap();
-        }
-        nothing_is_left(&case, kind);
-    }
-}
-
-#[test]
-fn a_kill_of_all_does_not_reach_strangers() {
-    let case = case!();
-    let b = case.script("sleep 100", |_| {});
-    case.started(&b);
-    // The machine has been started anew, and somebody else has made a cgroup of this path.
-    let record = case.state.join(&b.id).join("record.json");
-    let old = read(&record);
-    let mut value: Value = serde_json::from_str(&old).unwrap();
-    value["boot_id"] = json!("00000000-0000-0000-0000-000000000000");
-    write(&record, value.to_string(), 0o600);
-    let before = processes_in(&b.cgroup);
-    case.call(["kill", "-a", &b.id, "KILL"]).finish();
-    std::thread::sleep(Duration::from_millis(50));
-    assert_eq!(processes_in(&b.cgroup), before);
-    write(&record, old, 0o600);
-    case.delete(&b.id);
 }
 
 #[test]
