@@ -44,17 +44,30 @@ impl<'l> Bundle<'l> {
 
     /// `create` after these global options, and with these of its own.
     pub(crate) fn create_with(&self, globals: &[&str], own: &[&OsStr]) -> Call {
+        self.lab.call(self.create_line(globals, own))
+    }
+
+    fn create_line(&self, globals: &[&str], own: &[&OsStr]) -> Vec<OsString> {
         let mut line: Vec<OsString> = globals.iter().map(OsString::from).collect();
         line.extend(["create".into(), "--bundle".into(), self.dir.clone().into()]);
         line.extend(["--pid-file".into(), self.pid_file().into()]);
         line.extend(own.iter().map(OsString::from));
         line.push(OsString::from(&self.id));
-        self.lab.call(line)
+        line
     }
 
     /// A created container.
     pub(crate) fn create(self) -> Result<Container<'l>, Stop> {
         let done = self.try_create()?.ok()?;
+        Container::of(self, &done)
+    }
+
+    /// A container created by a runtime that finds these open, in the words of a shell: `7</dev/null`.
+    pub(crate) fn create_with_open(self, opened: &str, own: &[&OsStr]) -> Result<Container<'l>, Stop> {
+        let mut line =
+            ["sh", "-euc", &format!("exec {opened}; exec \"$@\""), "sh"].map(OsString::from).to_vec();
+        line.extend(self.lab.line(self.create_line(&[], own)));
+        let done = self.lab.command(&line).finish()?.ok()?;
         Container::of(self, &done)
     }
 

@@ -127,6 +127,10 @@ fn features_names_no_mount_option_that_does_not_work() {
     assert!(failed.is_empty(), "{}", failed.join("\n"));
 }
 
+fn types_of_namespaces(config: &Value) -> Vec<&str> {
+    config["linux"]["namespaces"].as_array().unwrap().iter().map(|n| n["type"].as_str().unwrap()).collect()
+}
+
 #[test]
 fn spec_writes_a_configuration_that_runs() {
     let case = case!();
@@ -140,12 +144,7 @@ fn spec_writes_a_configuration_that_runs() {
     assert_eq!(config["process"]["noNewPrivileges"], true);
     assert_eq!(config["root"], json!({ "path": "rootfs", "readonly": true }));
     assert_eq!(config["hostname"], "runc");
-    let namespaces: Vec<&str> = config["linux"]["namespaces"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|n| n["type"].as_str().unwrap())
-        .collect();
+    let namespaces = types_of_namespaces(&config);
     assert_eq!(namespaces, ["pid", "network", "ipc", "uts", "mount", "cgroup"]);
     // Filled with a root file system it is a container.
     let b = case.script("true", |_| {});
@@ -174,12 +173,7 @@ fn spec_for_an_ordinary_user_maps_its_ids() {
     let dir = case.subdir("new");
     case.call(["spec", "--rootless", "-b", dir.to_str().unwrap()]).finish().ok();
     let config: Value = serde_json::from_str(&crate::support::read(dir.join("config.json"))).unwrap();
-    let namespaces: Vec<&str> = config["linux"]["namespaces"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|n| n["type"].as_str().unwrap())
-        .collect();
+    let namespaces = types_of_namespaces(&config);
     assert!(namespaces.contains(&"user") && !namespaces.contains(&"network"), "{namespaces:?}");
     for map in ["uidMappings", "gidMappings"] {
         assert_eq!(config["linux"][map], json!([{ "containerID": 0, "hostID": 0, "size": 1 }]));

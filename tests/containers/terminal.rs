@@ -1,12 +1,12 @@
 //! Terminals: config.md, "Process" (`terminal`, `consoleSize`); `--console-socket` and `run` in the
 //! foreground as callers of runc know them.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use serde_json::{Value, json};
 
-use crate::support::bundle::{add_mount, add_user_namespace};
-use crate::support::terminal::{ConsoleSocket, Pty, expect, set_size};
+use crate::support::bundle::{Bundle, add_mount, add_user_namespace};
+use crate::support::terminal::{ConsoleSocket, Pty, Received, expect, set_size};
 use crate::support::{Call, Case, Running, case, eventually, link};
 
 fn with_terminal(config: &mut Value) {
@@ -14,18 +14,29 @@ fn with_terminal(config: &mut Value) {
 }
 
 /// `create` with a console socket: the terminal's master, and the id of the container.
-fn create(case: &Case, script: &str, change: impl FnOnce(&mut Value)) -> (std::os::fd::OwnedFd, String) {
+fn create(case: &Case, script: &str, change: impl FnOnce(&mut Value)) -> (OwnedFd, String) {
     let b = case.script(script, |config| {
         with_terminal(config);
         change(config);
     });
-    let socket = ConsoleSocket::listen(&case.path(&format!("console{}", b.id)));
-    let create = case
-        .call(["create", "-b", b.path(), "--console-socket", socket.path.to_str().unwrap(), &b.id])
-        .spawn();
-    let mut received = socket.receive();
+    (created(case, &b).fds.remove(0), b.id)
+}
+
+/// What comes through the console socket of a `create`.
+fn created(case: &Case, b: &Bundle) -> Received {
+    let name = format!("console{}", b.id);
+    let socket = ConsoleSocket::listen(&case.path(&name));
+    let create = case.call(["create", "-b", b.path(), "--console-socket", &name, &b.id]).spawn();
+    let received = socket.receive();
     create.wait().ok();
-    (received.fds.remove(0), b.id)
+    received
+}
+
+/// The same as [`create`], and it has been started.
+fn start(case: &Case, script: &str, change: impl FnOnce(&mut Value)) -> (OwnedFd, String) {
+    let (master, id) = create(case, script, change);
+    case.call(["start", &id]).finish().ok();
+    (master, id)
 }
 
 /// `run` in a pty of the test's own, as from a user's terminal.
@@ -49,10 +60,7 @@ fn run_in_pty(case: &Case, pty: &Pty, script: &str) -> Running {
 fn the_console_socket_gets_one_message_with_exactly_one_descriptor() {
     let case = case!();
     let b = case.script("sleep 100", with_terminal);
-    let socket = ConsoleSocket::listen(&case.path("console"));
-    let create = case.call(["create", "-b", b.path(), "--console-socket", "console", &b.id]).spawn();
-    let received = socket.receive();
-    create.wait().ok();
+    let received = created(&case, &b);
     assert_eq!((received.fds.len(), received.messages), (1, 1));
     assert!(!received.payload.is_empty() && received.payload.len() < 4096);
     assert!(nix::unistd::isatty(&received.fds[0]).unwrap());
@@ -64,10 +72,7 @@ fn nothing_more_comes_from_the_console_socket_once_create_has_ended() {
     // A caller that reads to the end must not wait for the end of the container.
     let case = case!();
     let b = case.script("sleep 100", with_terminal);
-    let socket = ConsoleSocket::listen(&case.path("console"));
-    let create = case.call(["create", "-b", b.path(), "--console-socket", "console", &b.id]).spawn();
-    let received = socket.receive();
-    create.wait().ok();
+    let received = created(&case, &b);
     let rest = received.rest();
     case.delete(&b.id);
     assert_eq!(rest, Some(Vec::new()));
@@ -77,10 +82,9 @@ fn nothing_more_comes_from_the_console_socket_once_create_has_ended() {
 fn the_console_sockets_terminal_works_both_ways() {
     let case = case!();
     let (master, id) =
-        create(&case, "tty; echo size $(stty size); read line; echo got $line; sleep 100", |config| {
+        start(&case, "tty; echo size $(stty size); read line; echo got $line; sleep 100", |config| {
             config["process"]["consoleSize"] = json!({ "height": 33, "width": 101 });
         });
-    case.call(["start", &id]).finish().ok();
     let shown = expect(master.as_fd(), "size 33 101");
     assert!(shown.contains("/dev/pts/0") || shown.contains("/dev/console"), "{shown}");
     nix::unistd::write(&master, b"words\n").unwrap();
@@ -92,8 +96,7 @@ fn the_console_sockets_terminal_works_both_ways() {
 fn the_terminal_is_the_sessions_own_and_has_job_control() {
     let case = case!();
     let (master, id) =
-        create(&case, "trap 'echo interrupted' INT; echo up; while :; do sleep 0.05; done", |_| {});
-    case.call(["start", &id]).finish().ok();
+        start(&case, "trap 'echo interrupted' INT; echo up; while :; do sleep 0.05; done", |_| {});
     expect(master.as_fd(), "up");
     // ^C is the terminal's to turn into a signal for the session's foreground group.
     nix::unistd::write(&master, b"\x03").unwrap();
@@ -105,8 +108,7 @@ fn the_terminal_is_the_sessions_own_and_has_job_control() {
 fn a_resize_of_the_console_sockets_terminal_reaches_the_program() {
     let case = case!();
     let (master, id) =
-        create(&case, "trap 'echo size $(stty size)' WINCH; echo up; while :; do sleep 0.05; done", |_| {});
-    case.call(["start", &id]).finish().ok();
+        start(&case, "trap 'echo size $(stty size)' WINCH; echo up; while :; do sleep 0.05; done", |_| {});
     expect(master.as_fd(), "up");
     set_size(master.as_fd(), 21, 77);
     expect(master.as_fd(), "size 21 77");
@@ -117,8 +119,7 @@ fn a_resize_of_the_console_sockets_terminal_reaches_the_program() {
 fn dev_console_is_the_terminal() {
     let case = case!();
     let script = "stat -c 'console 0x%t' /dev/console; echo to-console >/dev/console; stat -c 'same %i' /dev/console; test -t 0 && test -t 1 && test -t 2 && echo three; sleep 100";
-    let (master, id) = create(&case, script, |config| config["root"]["readonly"] = json!(true));
-    case.call(["start", &id]).finish().ok();
+    let (master, id) = start(&case, script, |config| config["root"]["readonly"] = json!(true));
     // 136 and up are the numbers of ptys.
     let shown = expect(master.as_fd(), "three");
     assert!(shown.contains("console 0x88") && shown.contains("to-console"), "{shown}");
@@ -155,8 +156,7 @@ fn a_terminal_works_for_another_user_and_in_a_user_namespace() {
     let case = case!();
     let script = "stat -c 'owner %u' $(tty); echo x >$(tty) && echo writable; sleep 100";
     let (master, id) =
-        create(&case, script, |config| config["process"]["user"] = json!({ "uid": 33, "gid": 33 }));
-    case.call(["start", &id]).finish().ok();
+        start(&case, script, |config| config["process"]["user"] = json!({ "uid": 33, "gid": 33 }));
     let shown = expect(master.as_fd(), "writable");
     assert!(shown.contains("owner 33"), "{shown}");
     case.delete(&id);
@@ -165,10 +165,7 @@ fn a_terminal_works_for_another_user_and_in_a_user_namespace() {
         add_user_namespace(config, 100_000);
     });
     b.chown(100_000);
-    let socket = ConsoleSocket::listen(&case.path("console"));
-    let create = case.call(["create", "-b", b.path(), "--console-socket", "console", &b.id]).spawn();
-    let received = socket.receive();
-    create.wait().ok();
+    let received = created(&case, &b);
     case.call(["start", &b.id]).finish().ok();
     expect(received.fds[0].as_fd(), "writable");
     case.delete(&b.id);

@@ -152,21 +152,8 @@ pub(crate) const CLAUSES: &[Clause] = &[
         "callers.flags.preserve-fds",
         (LINE, "create --preserve-fds N passes N more descriptors from 3 up (podman)."),
         |lab| {
-            let bundle = lab.base().save()?;
-            let program = lab.runtime.program.display();
-            let script = format!("exec 3</dev/null 4</dev/zero; exec {program} \"$@\"");
-            let mut line: Vec<std::ffi::OsString> =
-                ["sh", "-euc", &script, "sh", "--root"].map(Into::into).into();
-            line.extend([
-                lab.state.clone().into(),
-                "create".into(),
-                "--bundle".into(),
-                bundle.dir.clone().into(),
-            ]);
-            line.extend(["--preserve-fds".into(), "2".into()]);
-            line.extend(["--pid-file".into(), bundle.pid_file().into(), (&bundle.id).into()]);
-            let done = lab.command(&line).finish()?.ok()?;
-            let container = Container::of(bundle, &done)?;
+            let own = ["--preserve-fds".as_ref(), "2".as_ref()];
+            let container = lab.base().save()?.create_with_open("3</dev/null 4</dev/zero", &own)?;
             container.start()?;
             container.end()?;
             let seen = container.seen()?;

@@ -77,14 +77,7 @@ pub(crate) const CLAUSES: &[Clause] = &[
         (POSIX, "The format is the same as user namespace mappings."),
         |lab| {
             let tree = Tree::new(lab)?;
-            let draft = mapped(
-                lab.base().user_namespace(300_000),
-                lab,
-                &["bind", "idmap"],
-                json!([[0, 300_000, 10]]),
-                json!([[0, 300_000, 10]]),
-            );
-            tree.shows(draft, "/data/file", (5, 5))
+            tree.shows(mapped_as_the_namespace(lab), "/data/file", (5, 5))
         },
     ),
     must(
@@ -92,14 +85,7 @@ pub(crate) const CLAUSES: &[Clause] = &[
         (POSIX, "The mapping to convert UIDs from the source file system to the destination mount point."),
         |lab| {
             let tree = Tree::new(lab)?;
-            let draft = mapped(
-                lab.base().user_namespace(300_000),
-                lab,
-                &["bind", "idmap"],
-                json!([[0, 300_000, 10]]),
-                json!([[0, 300_000, 10]]),
-            );
-            draft
+            mapped_as_the_namespace(lab)
                 .ask("write", json!(["/data/new", "x"]))
                 .inside(|seen| seen.is("write/~1data~1new", Value::Null))?;
             let uid = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(lab.dir.join("source/new"))?);
@@ -108,20 +94,10 @@ pub(crate) const CLAUSES: &[Clause] = &[
         },
     ),
     must("config.mounts.idmap.no-user-namespace", (OPTIONS, NONE), |lab| {
-        let tree = Tree::new(lab)?;
-        lab.base()
-            .mount("/data", "none", lab.dir.join("source"), &["bind", "idmap"])
-            .refused("idmap|mapping|user")?;
-        drop(tree);
-        Ok(())
+        without_any_map(lab, &["bind", "idmap"])
     }),
     must("config.mounts.ridmap.no-user-namespace", (OPTIONS, NONE), |lab| {
-        let tree = Tree::new(lab)?;
-        lab.base()
-            .mount("/data", "none", lab.dir.join("source"), &["rbind", "ridmap"])
-            .refused("idmap|mapping|user")?;
-        drop(tree);
-        Ok(())
+        without_any_map(lab, &["rbind", "ridmap"])
     }),
     must("config.mounts.idmap.the-containers", (OPTIONS, CONTAINERS), |lab| {
         let tree = Tree::new(lab)?;
@@ -220,6 +196,19 @@ fn mapped<'l>(draft: Draft<'l>, lab: &Lab<'_>, options: &[&str], uids: Value, gi
             "uidMappings": map(uids), "gidMappings": map(gids),
         }),
     )
+}
+
+/// The same for a user namespace, mapped as that is.
+fn mapped_as_the_namespace<'l>(lab: &'l Lab<'_>) -> Draft<'l> {
+    let ranges = json!([[0, 300_000, 10]]);
+    mapped(lab.base().user_namespace(300_000), lab, &["bind", "idmap"], ranges.clone(), ranges)
+}
+
+fn without_any_map(lab: &Lab<'_>, options: &[&str]) -> Outcome {
+    let tree = Tree::new(lab)?;
+    lab.base().mount("/data", "none", lab.dir.join("source"), options).refused("idmap|mapping|user")?;
+    drop(tree);
+    Ok(())
 }
 
 /// One kind of mappings without the other.

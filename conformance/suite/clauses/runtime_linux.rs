@@ -20,21 +20,7 @@ pub(crate) const CLAUSES: &[Clause] = &[
         only(&seen["fds"], &["0", "1", "2"])
     }),
     must("runtime-linux.descriptors.of-the-caller", (DESCRIPTORS, ONLY), |lab| {
-        // The shell leaves it open in the runtime.
-        let bundle = lab.base().save()?;
-        let program = lab.runtime.program.display();
-        let script = format!("exec 7</dev/null; exec {program} \"$@\"");
-        let mut line: Vec<std::ffi::OsString> =
-            ["sh", "-euc", &script, "sh", "--root"].map(Into::into).into();
-        line.extend([
-            lab.state.clone().into(),
-            "create".into(),
-            "--bundle".into(),
-            bundle.dir.clone().into(),
-        ]);
-        line.extend(["--pid-file".into(), bundle.pid_file().into(), (&bundle.id).into()]);
-        let done = lab.command(&line).finish()?.ok()?;
-        let container = crate::container::Container::of(bundle, &done)?;
+        let container = lab.base().save()?.create_with_open("7</dev/null", &[])?;
         container.start()?;
         container.end()?;
         let seen = container.seen()?;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{KINDS, hook};
 use crate::support::{Case, case, eventually, is_there, nothing_is_left, read};
@@ -34,21 +34,27 @@ fn end_stray(case: &Case, command: &str) {
     });
 }
 
+/// A hook whose time is a second, and who would take longer.
+#[track_caller]
+fn ends_after_a_second(case: &Case, kind: &str, hook: &Value) {
+    let b = case.script("true", |config| config["hooks"][kind] = json!([hook]));
+    let done = case.run(&b);
+    if kind == "poststop" {
+        done.ok();
+    } else {
+        done.fails(&[&format!("error running {kind} hook #0:"), "timeout of 1 s"]);
+    }
+    nothing_is_left(case, kind);
+}
+
 #[test]
 fn a_hook_of_any_kind_ends_with_its_process_group() {
     let case = case!();
     for kind in KINDS {
-        let b = case.script("true", |config| {
-            let script = "trap '' TERM; sleep 100 & sleep 100";
-            config["hooks"][kind] = json!([{ "path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/bin"], "timeout": 1 }]);
-        });
-        let done = case.run(&b);
-        if kind == "poststop" {
-            done.ok();
-        } else {
-            done.fails(&[&format!("error running {kind} hook #0:"), "timeout of 1 s"]);
-        }
-        nothing_is_left(&case, kind);
+        let script = "trap '' TERM; sleep 100 & sleep 100";
+        let hook =
+            json!({ "path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/bin"], "timeout": 1 });
+        ends_after_a_second(&case, kind, &hook);
     }
 }
 
@@ -56,19 +62,10 @@ fn a_hook_of_any_kind_ends_with_its_process_group() {
 fn a_hook_that_has_left_its_process_group_is_killed_all_the_same() {
     let case = case!();
     for kind in ["createRuntime", "createContainer", "poststop"] {
-        let b = case.script("true", |config| {
-            // Into the group of whoever has started it.
-            let script = "setpgrp(0, getpgrp(getppid())) or die; sleep 100";
-            config["hooks"][kind] =
-                json!([{ "path": "/usr/bin/perl", "args": ["perl", "-e", script], "timeout": 1 }]);
-        });
-        let done = case.run(&b);
-        if kind == "poststop" {
-            done.ok();
-        } else {
-            done.fails(&[&format!("error running {kind} hook #0:"), "timeout of 1 s"]);
-        }
-        nothing_is_left(&case, kind);
+        // Into the group of whoever has started it.
+        let script = "setpgrp(0, getpgrp(getppid())) or die; sleep 100";
+        let hook = json!({ "path": "/usr/bin/perl", "args": ["perl", "-e", script], "timeout": 1 });
+        ends_after_a_second(&case, kind, &hook);
     }
 }
 
