@@ -71,6 +71,9 @@
 //!  |------------------------------->|
 //! ```
 //!
+//! If the host has nothing to give it, the process does not wait for `Done`. It says `Born` itself before it goes on, for
+//! the helper may be killed before that could; the helper does, too, for the process may be stopped.
+//!
 //! At any point either can say [`Message::Failed`] instead and end.
 
 use std::os::fd::{BorrowedFd, OwnedFd};

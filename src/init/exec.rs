@@ -12,7 +12,7 @@ use crate::error::{Doing, Kind, Result, failure};
 use crate::plan::capabilities::CapabilitySets;
 use crate::plan::process::ProcessPlan;
 use crate::plan::seccomp;
-use crate::sys::last_calls::{BIRTH, LastCalls, Pause, Waiting};
+use crate::sys::last_calls::{BIRTH, Birth, LastCalls, Pause, Waiting};
 use crate::sys::process::{BrokenPipe, SIBLING, Side};
 use crate::sys::{self, Call, retry_eintr};
 
@@ -26,7 +26,8 @@ pub(super) fn when_started(
         Gate::Socket(gate) => Some(gate),
         Gate::Open => None,
     };
-    let pause = Pause { birth: given.plan.namespaces.has_strangers(), gate };
+    let birth = given.plan.namespaces.has_strangers().then_some(Birth::Answered);
+    let pause = Pause { birth, gate };
     match given.candidate.departure {
         Departure::Late => detached(&mut given.candidate, pause, sets, program),
         Departure::Early | Departure::Sealed => from_here(given, &pause, sets, program),
@@ -36,10 +37,11 @@ pub(super) fn when_started(
 /// When a sibling of this process has been cloned, that becomes the program. Errors go to the host.
 pub(super) fn as_sibling(
     candidate: &mut Candidate<'_>,
+    birth: Birth,
     sets: CapabilitySets,
     mut program: Program,
 ) -> Result<Infallible> {
-    let pause = Pause { birth: true, gate: None };
+    let pause = Pause { birth: Some(birth), gate: None };
     if candidate.departure == Departure::Late {
         return detached(candidate, pause, sets, program);
     }
@@ -99,7 +101,7 @@ fn from_here(
     let gate = pause.gate.as_ref().map(AsFd::as_fd);
     let kept = gate.into_iter().chain([given.link()?.fd()]).chain(given.hook_output.fds());
     sys::process::close_all_but(3 + given.candidate.preserved, &kept.collect::<Vec<_>>())?;
-    if pause.birth {
+    if pause.birth.is_some() {
         be_born(&given.candidate, &mut program)?;
     }
     let hints = program.hints();
@@ -154,24 +156,25 @@ fn last_calls(
     // config.md: `create` needs no process, `start` does.
     let Some(process) = candidate.process else {
         let mut calls = LastCalls::default();
-        if pause.birth {
-            begin_sibling(candidate, false, &mut calls)?;
+        if let Some(birth) = pause.birth {
+            begin_sibling(candidate, birth, &mut calls)?;
             calls.then_gate();
         }
         return Ok(calls);
     };
     let mut calls = match candidate.filter {
         // That the agent can't be reached is an error of `create`; so the calls of the wait are filtered, too.
-        Some(filter) if filter.is_listened_to && (pause.gate.is_some() || !pause.birth) => {
+        Some(filter) if filter.is_listened_to && (pause.gate.is_some() || pause.birth.is_none()) => {
             but_execve(candidate, process, (pause, Confined::BeforeGate), sets)?
         }
-        Some(filter) if pause.birth && candidate.departure == Departure::Late && !filter.is_listened_to => {
+        Some(filter)
+            if pause.birth.is_some() && candidate.departure == Departure::Late && !filter.is_listened_to =>
+        {
             // A sibling is seen in the container: who may trace it there (CAP_SYS_PTRACE) would have a process without
             // the filter, and with the privilege to load one.
             let calls = but_execve(candidate, process, (pause, Confined::BeforeBirth), sets)?;
             let link = candidate.link()?.fd();
-            let lets = |(number, args): &(u32, [u64; 6])| seccomp::lets(filter.program, *number, args);
-            match calls.filtered(link, pause).iter().all(lets) {
+            match calls.filtered(link, pause).iter().all(|call| seccomp::lets(filter.program, call)) {
                 true => calls,
                 false => but_execve(candidate, process, (pause, Confined::AtTheEnd), sets)?,
             }
@@ -208,8 +211,8 @@ fn but_execve(
         confine(&mut calls)?;
     }
     calls.then_birth();
-    if pause.birth {
-        begin_sibling(candidate, process.terminal.is_some(), &mut calls)?;
+    if let Some(birth) = pause.birth {
+        begin_sibling(candidate, birth, &mut calls)?;
     }
     if confined == Confined::BeforeGate {
         confine(&mut calls)?;
@@ -228,12 +231,14 @@ fn but_execve(
 
 /// Session and terminal are its own, and it lives only if the host knows of it: whatever has become of that, the end of
 /// the link says so.
-fn begin_sibling(candidate: &Candidate<'_>, has_terminal: bool, calls: &mut LastCalls) -> Result<()> {
+fn begin_sibling(candidate: &Candidate<'_>, birth: Birth, calls: &mut LastCalls) -> Result<()> {
     calls.begin_session();
-    if has_terminal {
+    if candidate.process.is_some_and(|process| process.terminal.is_some()) {
         calls.control_terminal();
     }
-    calls.await_answer(candidate.link()?.fd(), "the host side has ended");
+    if birth == Birth::Answered {
+        calls.await_answer(candidate.link()?.fd(), "the host side has ended");
+    }
     Ok(())
 }
 

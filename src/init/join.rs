@@ -20,6 +20,7 @@ use crate::plan::exec::ExecPlan;
 use crate::proc::Proc;
 use crate::rootpath::{InRootfs, Rootfs};
 use crate::sys::fs::{self, OFlag};
+use crate::sys::last_calls::Birth;
 use crate::sys::{self, Call, Errno, SysError};
 
 /// linux/magic.h, DEVPTS_SUPER_MAGIC.
@@ -38,6 +39,8 @@ pub struct Joining<'a> {
     pub root: Option<OwnedFd>,
     /// Whether the host says when this process is in its cgroup.
     pub is_moved: bool,
+    /// How the process is sure that the host knows of it.
+    pub birth: Birth,
 }
 
 /// Does everything. There is no way back: it ends in execve, or here.
@@ -68,7 +71,7 @@ fn into_container(given: &mut Joining<'_>) -> Result<Infallible> {
     let sets = identity::assume(&given.candidate, labels).doing(|| "process")?;
     program.find_program()?;
     drop(root);
-    exec::as_sibling(&mut given.candidate, sets, program)
+    exec::as_sibling(&mut given.candidate, given.birth, sets, program)
 }
 
 /// What takes the host's privileges, or its /proc.

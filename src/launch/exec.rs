@@ -1,9 +1,9 @@
 //! Runs in: host. The host's side of `exec`: a helper in the container's cgroup joins its namespaces and clones the
 //! process, see [`crate::init::join`]; the host answers both until the process has become its program.
 //!
-//! No lock of the container is held: other verbs go on, and what they do to it is seen. A process that the host knows
-//! of lives only when the host says so, as long as the container's own does; and who ends the container kills what is in
-//! its cgroup until there is nobody.
+//! No lock of the container is held: other verbs go on, and what they do to it is seen. The process lives only if the host
+//! has heard of it, who ends it if the container's own has ended meanwhile; and who ends the container kills what is in its
+//! cgroup until there is nobody.
 
 mod birth;
 mod serve;

@@ -13,8 +13,10 @@ use crate::error::{Doing, Kind, Result, best_effort, errno_of, failure, unsuppor
 use crate::init::{Candidate, Departure, Filter, Joining, join};
 use crate::launch::birth::Unadopted;
 use crate::launch::into_cgroup::{Beginning, Mover, clone_into};
+use crate::plan::seccomp;
 use crate::proc::Proc;
 use crate::sys::fs::{self, OFlag};
+use crate::sys::last_calls::{Birth, CALLS_OF_ANNOUNCEMENT};
 use crate::sys::process::{Side, clone3};
 use crate::sys::{self, Errno, SysError, sched};
 
@@ -38,7 +40,25 @@ impl ExecOrder<'_> {
             listening: self.listen_fds,
         };
         let root = plan.chroot.then(|| root_of(self.init)).transpose()?;
-        Ok(Joining { plan, candidate, init: self.init.pidfd(), root, is_moved: false })
+        Ok(Joining { plan, candidate, init: self.init.pidfd(), root, is_moved: false, birth: self.birth() })
+    }
+
+    /// Whether the process, when it is born, waits for what only the host can give it. Else the host need only know of it;
+    /// and each of the two would wake the other, which takes longer than all that it has left to do.
+    pub(super) fn birth(&self) -> Birth {
+        let process = &self.plan.process;
+        let gets_more = self.record.rdt.is_some()
+            || !process.scheduling.is_none()
+            || process.exec_affinity.as_ref().is_some_and(|affinity| !affinity.last.is_empty())
+            || self.plan.listener.is_some();
+        // By ordinary code it asks all the same; and the filter may be loaded already.
+        let is_filtered = self.plan.filter_flags.is_some();
+        let may = |call| !is_filtered || seccomp::lets(self.filter, call);
+        let is_alone = departure(self.listen_fds) == Departure::Late;
+        match !gets_more && is_alone && CALLS_OF_ANNOUNCEMENT.iter().all(may) {
+            true => Birth::Announced,
+            false => Birth::Answered,
+        }
     }
 }
 

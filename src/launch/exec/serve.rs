@@ -21,11 +21,19 @@ use crate::launch::serve::write_pid_file;
 use crate::launch::{listener, scheduling};
 use crate::proc::Proc;
 use crate::spec::oci::ContainerState;
+use crate::sys::last_calls::Birth;
 use crate::sys::{Errno, sched};
 
 /// What is said of a process that has gone without a word.
 const ENDED: &str =
     "the process has ended before it became the program: it was killed, by a filter of linux.seccomp maybe";
+
+/// Whether who has said something waits until what it takes is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answer {
+    IsAwaited,
+    IsNotAwaited,
+}
 
 /// The host in conversation with helper and process.
 pub(super) struct Host<'a, 'o> {
@@ -34,6 +42,9 @@ pub(super) struct Host<'a, 'o> {
     cgroup: Option<&'a Cgroup>,
     link: Link,
     process: Option<(Pid, Unadopted)>,
+    birth: Birth,
+    /// Whether it has been told a second time who the process is.
+    is_confirmed: bool,
     /// What has been kept of the terminal, once that has been offered.
     terminal: Option<Option<OwnedFd>>,
 }
@@ -46,7 +57,7 @@ impl<'a, 'o> Host<'a, 'o> {
         link: Link,
     ) -> Self {
         let terminal = if order.plan.process.terminal.is_some() { None } else { Some(None) };
-        Self { order, proc, cgroup, link, process: None, terminal }
+        Self { order, proc, cgroup, link, process: None, birth: order.birth(), is_confirmed: false, terminal }
     }
 
     /// Answers until the link is closed: by execve, or by the end of all who had it.
@@ -60,8 +71,9 @@ impl<'a, 'o> Host<'a, 'o> {
                 None => patience.with(helper, self.proc).map(|_| true),
             }
         })? {
-            self.answer(message, fd)?;
-            self.link.send(&Done, None)?;
+            if self.answer(message, fd)? == Answer::IsAwaited {
+                self.link.send(&Done, None)?;
+            }
         }
         let Some((pid, process)) = &self.process else {
             return Err(self.lost("the process that joins the namespaces has ended", helper.ended()?));
@@ -132,26 +144,46 @@ impl<'a, 'o> Host<'a, 'o> {
 
     /// As soon as the process is born, somebody in the container may speak for it, and for the helper, too (pidfd_getfd(2),
     /// with CAP_SYS_PTRACE). So it is heard for what is its own only, and what it is is not asked.
-    fn answer(&mut self, message: Message, fd: Option<OwnedFd>) -> Result<()> {
+    fn answer(&mut self, message: Message, fd: Option<OwnedFd>) -> Result<Answer> {
         match (message, fd) {
             (Message::OfferTerminal, Some(master)) if self.terminal.is_none() => {
                 self.terminal = Some(self.order.terminal.take(master)?);
-                Ok(())
             }
-            (Message::Born(_), Some(pidfd)) if self.process.is_none() => {
-                let (pid, process) = newborn::child(pidfd, self.proc)?;
-                self.process = Some((pid, process));
-                self.settle(pid)
-            }
-            (Message::OfferListener(number), None) => self.introduce_agent(number),
-            (Message::Failed(report), _) => Err(report.into()),
+            (Message::Born(_), Some(pidfd)) => return self.born(pidfd),
+            (Message::OfferListener(number), None) => self.introduce_agent(number)?,
+            (Message::Failed(report), _) => return Err(report.into()),
             (other, _) => {
-                Err(failure(Kind::System, format!("{other:?} from a process that is to be executed")))
+                let text = format!("{other:?} from a process that is to be executed");
+                return Err(failure(Kind::System, text));
+            }
+        }
+        Ok(Answer::IsAwaited)
+    }
+
+    /// The helper says it; and the process itself, if it does not wait until the host knows.
+    fn born(&mut self, pidfd: OwnedFd) -> Result<Answer> {
+        let (pid, process) = newborn::child(pidfd, self.proc)?;
+        match (&self.process, self.birth) {
+            (None, birth) => {
+                self.process = Some((pid, process));
+                self.settle(pid)?;
+                Ok(if birth == Birth::Announced { Answer::IsNotAwaited } else { Answer::IsAwaited })
+            }
+            (Some((known, _)), Birth::Announced) if *known == pid && !self.is_confirmed => {
+                self.is_confirmed = true;
+                // To drop it would end the process.
+                drop(process.adopt());
+                Ok(Answer::IsNotAwaited)
+            }
+            (Some((known, _)), _) => {
+                let text = format!("process {known} is to be executed, and process {pid} is said to be, too");
+                Err(failure(Kind::System, text))
             }
         }
     }
 
-    /// What only the host can give it; the process waits for that, and for the word that the container is still there.
+    /// What only the host can give it, if there is anything: the process waits for that. In a container that has gone
+    /// meanwhile it does not live.
     fn settle(&self, pid: Pid) -> Result<()> {
         let process = &self.order.plan.process;
         if let Some(rdt) = &self.order.record.rdt {

@@ -5,9 +5,10 @@ use super::machine::Machine;
 /// linux/seccomp.h: what lets a call through, the second one with a line in the audit log.
 const LETS: [u32; 2] = [0x7fff_0000, 0x7ffc_0000];
 
-/// Whether a program that [`filter()`](super::filter()) has made lets a call through. What it does not know, it does not.
-pub fn lets(program: &[u8], number: u32, args: &[u64; 6]) -> bool {
-    let Some(arch) = Machine::native() else { return false };
+/// Whether a program that [`filter()`](super::filter()) has made lets a call through: its number, its arguments. What it
+/// does not know, it does not.
+pub fn lets(program: &[u8], (number, args): &(libc::c_long, [u64; 6])) -> bool {
+    let (Some(arch), Ok(number)) = (Machine::native(), u32::try_from(*number)) else { return false };
     let mut data = [number, Machine::new(arch).audit(), 0, 0].map(u32::to_ne_bytes).concat();
     data.extend(args.iter().flat_map(|arg| arg.to_ne_bytes()));
     run(program, &data).is_some_and(|answer| LETS.contains(&answer))
@@ -63,8 +64,7 @@ mod tests {
 
     #[test]
     fn a_filter_lets_what_its_profile_lets() {
-        let number = |number: libc::c_long| u32::try_from(number).unwrap();
-        let of = |program: &[u8], call, first| lets(program, number(call), &[first, 0, 0, 0, 0, 0]);
+        let of = |program: &[u8], call, first| lets(program, &(call, [first, 0, 0, 0, 0, 0]));
         let program = compiled("SCMP_ACT_ERRNO", "SCMP_ACT_ALLOW");
         assert!(of(&program, libc::SYS_read, 7) && of(&program, libc::SYS_setsid, 0));
         assert!(!of(&program, libc::SYS_write, 7));
@@ -72,6 +72,6 @@ mod tests {
         assert!(of(&program, libc::SYS_clone, 0x9000) && !of(&program, libc::SYS_clone, 0x2000_9000));
         let program = compiled("SCMP_ACT_LOG", "SCMP_ACT_KILL");
         assert!(of(&program, libc::SYS_write, 7) && !of(&program, libc::SYS_read, 7));
-        assert!(!lets(b"", 0, &[0; 6]) && !lets(&program[..7], 0, &[0; 6]));
+        assert!(!of(b"", 0, 0) && !of(&program[..7], 0, 0) && !of(&program, -1, 0));
     }
 }

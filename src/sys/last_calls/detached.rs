@@ -5,12 +5,14 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use super::machine::{Step, map_code};
 use super::steps::Steps;
-use super::waiting::Waiting;
+use super::waiting::{Birth, Waiting};
 use super::{LastCalls, number_of};
 use crate::sys::{SysError, exe};
 
 /// What an error of the birth is about.
 pub const BIRTH: &str = "clone(CLONE_PARENT)";
+/// What an error of a sibling is about that says who it is.
+const ANNOUNCEMENT: &str = "pidfd_open and sendmsg, of the process itself";
 
 impl LastCalls {
     /// Makes the calls from the loop in `stub`, after the program has been unmapped and `stub` has become
@@ -41,8 +43,11 @@ impl LastCalls {
         let (before, after) = self.calls.split_at(self.before_gate.max(self.before_birth));
         let (before, newborn) = before.split_at(self.before_birth);
         add(&mut steps, before)?;
-        if waiting.pause.birth {
-            steps.clone_sibling(&encode(BIRTH))?;
+        if let Some(birth) = waiting.pause.birth {
+            let clone = steps.clone_sibling(&encode(BIRTH))?;
+            if birth == Birth::Announced {
+                steps.announce(&clone, &encode(ANNOUNCEMENT))?;
+            }
         }
         add(&mut steps, newborn)?;
         if let Some(gate) = &waiting.pause.gate {

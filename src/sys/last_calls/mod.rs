@@ -27,8 +27,8 @@ use nix::errno::Errno;
 use super::{Call as _, SysError, caps, check, seccomp};
 pub use detached::BIRTH;
 pub use machine::{has_loop, stub};
-pub use steps::{BIRTH_MARK, FAILURE_MARK};
-pub use waiting::{Pause, Waiting};
+pub use steps::{BIRTH_MARK, CALLS_OF_ANNOUNCEMENT, FAILURE_MARK};
+pub use waiting::{Birth, Pause, Waiting};
 
 /// The calls, in their order, and the memory that their arguments point to.
 #[derive(Debug, Default)]
@@ -69,11 +69,11 @@ impl LastCalls {
     }
 
     /// The calls that its filter sees if it is loaded before a birth, those of [`Pause`] included: numbers and arguments.
-    pub fn filtered(&self, link: BorrowedFd<'_>, pause: &Pause) -> Vec<(u32, [u64; 6])> {
+    pub fn filtered(&self, link: BorrowedFd<'_>, pause: &Pause) -> Vec<(libc::c_long, [u64; 6])> {
         let own = self.calls.iter().skip(self.filtered_from).map(|call| (call.number, call.args));
         let gate = pause.gate.as_ref().map(|gate| steps::calls_of_wait(number_of(&link), number_of(gate)));
-        let all = own.chain(steps::calls_of_birth(number_of(&link))).chain(gate.into_iter().flatten());
-        all.filter_map(|(number, args)| Some((u32::try_from(number).ok()?, args))).collect()
+        let birth = pause.birth.map(|birth| steps::calls_of_birth(number_of(&link), birth));
+        own.chain(birth.into_iter().flatten()).chain(gate.into_iter().flatten()).collect()
     }
 
     /// What has been said so far is done before a sibling is born, what follows by that.

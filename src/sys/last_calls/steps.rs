@@ -4,14 +4,14 @@ use nix::errno::Errno;
 
 use super::machine::Step;
 use super::number_of;
-use super::waiting::Waiting;
+use super::waiting::{Birth, Waiting};
 use crate::sys::{Call as _, SysError, process};
 
 /// What stands before an error that the loop tells: no message of JSON begins with it. Behind it the
 /// negative errno, native endian, and what the caller of [`super::LastCalls::finish_detached`] has encoded.
 pub const FAILURE_MARK: [u8; 8] = [0; 8];
 /// What stands before the pid of a sibling that the loop has cloned: native endian, 8 bytes, as the caller's pid
-/// namespace has it. Its pidfd comes along.
+/// namespace has it, or 0 if it is the sibling who speaks. Its pidfd comes along.
 pub const BIRTH_MARK: [u8; 8] = [1; 8];
 
 /// The list that the loop works off, being made. It has its final place from the beginning, for steps
@@ -65,16 +65,31 @@ impl Steps {
     }
 
     /// Clones, tells of it and ends; for the sibling the result is 0, and the list goes on behind that.
-    pub(super) fn clone_sibling(&mut self, message: &[u8]) -> Result<(), SysError> {
-        self.add(libc::SYS_clone, BIRTH, message)?;
+    pub(super) fn clone_sibling(&mut self, message: &[u8]) -> Result<Announced, SysError> {
+        self.add(libc::SYS_clone, CLONE, message)?;
         let clone = self.count - 1;
         let birth = Announcement::leaked(self.list[clone].result);
         self.list[clone].args[2] = birth.pidfd;
-        let [link, flags] = [self.link, libc::MSG_NOSIGNAL.unsigned_abs().into()];
-        self.add(libc::SYS_sendmsg, [link, birth.message, flags, 0, 0, 0], message)?;
+        self.say(&birth, message)?;
         self.add(libc::SYS_exit_group, [0; 6], message)?;
         self.list[clone].on_zero = std::ptr::from_ref(&self.list[self.count]) as u64;
-        Ok(())
+        Ok(birth)
+    }
+
+    /// The sibling's own words, with a pidfd of its own.
+    pub(super) fn announce(&mut self, birth: &Announced, message: &[u8]) -> Result<(), SysError> {
+        let first = self.count;
+        for (number, args) in CALLS_OF_ANNOUNCEMENT {
+            self.add(number, args, message)?;
+        }
+        self.list[first].result = (&raw mut self.list[first + 1].args[0]) as u64;
+        self.list[first + 1].result = birth.pidfd;
+        self.say(birth, message)
+    }
+
+    fn say(&mut self, birth: &Announced, message: &[u8]) -> Result<(), SysError> {
+        let flags = libc::MSG_NOSIGNAL.unsigned_abs().into();
+        self.add(libc::SYS_sendmsg, [self.link, birth.message, flags, 0, 0, 0], message)
     }
 
     /// Closes what this process has of the host but the link and the gate: it may wait for long.
@@ -120,19 +135,28 @@ impl Steps {
 
 /// clone(2), as x86-64 has it: flags, no other stack, and where the pidfd is written. Filters that engines load let this
 /// through, and not clone3(2), into whose arguments they can't look.
-const BIRTH: [u64; 6] = [process::SIBLING | libc::CLONE_PIDFD as u64, 0, 0, 0, 0, 0];
+const CLONE: [u64; 6] = [process::SIBLING | libc::CLONE_PIDFD as u64, 0, 0, 0, 0, 0];
 
 /// The calls by which a sibling is cloned, and an error of any other call told: what a filter has to let through that is
 /// loaded before them. Addresses are left out.
-pub(super) fn calls_of_birth(link: u64) -> [(libc::c_long, [u64; 6]); 4] {
+pub(super) fn calls_of_birth(link: u64, birth: Birth) -> impl Iterator<Item = (libc::c_long, [u64; 6])> {
     let of_link = [link, 0, 0, 0, 0, 0];
-    [
-        (libc::SYS_clone, BIRTH),
+    let announcement: &[_] = match birth {
+        Birth::Answered => &[],
+        Birth::Announced => &CALLS_OF_ANNOUNCEMENT,
+    };
+    let calls = [
+        (libc::SYS_clone, CLONE),
         (libc::SYS_sendmsg, of_link),
         (libc::SYS_write, of_link),
         (libc::SYS_exit_group, [0; 6]),
-    ]
+    ];
+    calls.into_iter().chain(announcement.iter().copied())
 }
+
+/// The calls by which a sibling gets what it says of itself ([`Birth::Announced`]): its pid, and the descriptor for that.
+pub const CALLS_OF_ANNOUNCEMENT: [(libc::c_long, [u64; 6]); 2] =
+    [(libc::SYS_getpid, [0; 6]), (libc::SYS_pidfd_open, [0; 6])];
 
 /// The calls of the wait at a gate, addresses and what accept4(2) answers left out. shutdown(2) and not close(2): the
 /// number stays taken, so that the connection gets another one; and no copy of the link keeps it open.
@@ -147,7 +171,8 @@ pub(super) fn calls_of_wait(link: u64, gate: u64) -> [(libc::c_long, [u64; 6]); 
     ]
 }
 
-/// A message with the pidfd of what has been cloned, which the kernel writes where the message has it.
+/// A message with the pidfd of what has been cloned, which the loop and the kernel write where the message has it: as four
+/// bytes, or as a call's result of eight.
 #[repr(C)]
 struct Announcement {
     parts: [libc::iovec; 2],
@@ -163,8 +188,8 @@ struct Rights {
     padding: libc::c_int,
 }
 
-/// Where clone(2) writes the pidfd, and where sendmsg(2) finds the message.
-struct Announced {
+/// Where the pidfd is written, and where sendmsg(2) finds the message.
+pub(super) struct Announced {
     pidfd: u64,
     message: u64,
 }

@@ -9,9 +9,20 @@ use crate::sys::fs;
 #[derive(Debug, Default)]
 pub struct Pause {
     /// A sibling is cloned, which goes on with the list. This process says who that is, by [`super::BIRTH_MARK`], and ends.
-    pub birth: bool,
+    pub birth: Option<Birth>,
     /// By a listening socket: the link is closed, a connection awaited that takes its place, and a message on it.
     pub gate: Option<OwnedFd>,
+}
+
+/// How a sibling that has been cloned can be sure that it is known. Who has cloned it may have been killed before it could
+/// say so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Birth {
+    /// The list goes on with a wait for the answer, [`super::LastCalls::await_answer`].
+    Answered,
+    /// It says so itself, in the same words but for the pid, and goes on at once. It can be stopped before that: so who has
+    /// cloned it says it, too.
+    Announced,
 }
 
 /// Who goes on after that, and whom an error is told.

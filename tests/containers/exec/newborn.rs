@@ -15,7 +15,7 @@ use serde_json::json;
 use super::{exec, running, sh};
 use crate::support::bundle::{Bundle, add_mount, set_capabilities};
 use crate::support::fuse::SilentMount;
-use crate::support::{Case, case, eventually, need, read, within};
+use crate::support::{Case, case, eventually, installed, need, read, within};
 
 /// `/proc/PID/status` of a process in the container's pid namespace that is not its program yet.
 fn newborn(pid: i32) -> Option<String> {
@@ -62,23 +62,23 @@ fn filtered(case: &Case, names: &[&str], action: &str) -> Bundle {
 fn it_is_born_with_the_filter_and_without_more_privileges_than_its_program_gets() {
     let case = case!();
     need!(can_detach(), "this kernel lets no process leave its program's file");
-    let b = filtered(&case, &["clone3", "mkdir"], "SCMP_ACT_ERRNO");
-    let mut seen = Vec::new();
-    watching(
-        &b,
-        |_, status| seen.push(status),
-        || {
+    // Under the second one it can't say itself who it is.
+    for names in [&["clone3", "mkdir"][..], &["clone3", "mkdir", "pidfd_open"]] {
+        let b = filtered(&case, names, "SCMP_ACT_ERRNO");
+        let mut seen = Vec::new();
+        let work = || {
             for _ in 0..60 {
                 sh(&case, &[], &b, "mkdir /x 2>/dev/null || echo filtered").prints("filtered\n");
             }
-        },
-    );
-    assert!(!seen.is_empty(), "nobody was seen");
-    for status in seen {
-        let is = |field: &str| status.lines().any(|line| line == field);
-        assert!(is("Seccomp:\t2") && is("CapPrm:\t0000000000080020"), "{status}");
+        };
+        watching(&b, |_, status| seen.push(status), work);
+        assert!(!seen.is_empty(), "nobody was seen");
+        for status in seen {
+            let is = |field: &str| status.lines().any(|line| line == field);
+            assert!(is("Seccomp:\t2") && is("CapPrm:\t0000000000080020"), "{names:?}: {status}");
+        }
+        case.delete(&b.id);
     }
-    case.delete(&b.id);
 }
 
 #[test]
@@ -102,6 +102,22 @@ fn a_filter_that_would_not_let_it_be_born_is_loaded_after_that() {
         assert!(is_filtered() || pidfd_open(Pid::from_raw(pid)).is_err(), "{names:?}");
         case.delete(&b.id);
     }
+}
+
+#[test]
+fn it_waits_for_what_only_the_host_can_give_it() {
+    let case = case!();
+    need!(installed("strace"), "strace is not installed");
+    let b = running(&case, |config| {
+        config["process"]["ioPriority"] = json!({ "class": "IOPRIO_CLASS_BE", "priority": 6 });
+    });
+    let log = case.path("trace");
+    let slowly = "inject=ioprio_set:delay_enter=300000";
+    let strace = ["strace", "-D", "-qq", "-e", "trace=ioprio_set", "-e", slowly, "-o", log.to_str().unwrap()];
+    let line = ["exec", &b.id, "/bin/busybox", "ionice"];
+    case.call_through(&strace, line).finish().prints("best-effort: prio 6\n");
+    assert!(read(&log).contains("ioprio_set(") && read(&log).contains("DELAYED"), "{}", read(&log));
+    case.delete(&b.id);
 }
 
 #[test]
