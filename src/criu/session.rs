@@ -1,31 +1,32 @@
 //! A conversation with CRIU.
 
-use std::convert::Infallible;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::signal::{Signal, killpg};
 use nix::sys::wait::WaitStatus;
-use nix::unistd::{Pid, dup2_stderr, dup2_stdout};
+use nix::unistd::Pid;
 use prost::Message;
 
+use super::birth::{Begin, become_criu};
 use super::log;
 use super::message::{Kind, NetworkLock, Opts, Request, Response, Version};
 use super::program::Program;
 use crate::error::{Doing, Kind as ErrorKind, Result, best_effort, failure, unsupported};
 use crate::sys::fs::{self, OFlag};
-use crate::sys::mount::{self, Depth, MountAttr};
-use crate::sys::process::{self, BrokenPipe, Side};
+use crate::sys::process::{self, Side};
 use crate::sys::{Call, Errno, net, retry_eintr};
 
 /// The oldest that knows all that is asked for here; an older one would skip what it does not know.
 const OLDEST: (i32, i32) = (3, 17);
-/// The first that says `query-ext-files` when all stand still, that writes and restores no_new_privs, and that can leave
-/// connections as they are.
-const NEWER: (i32, i32) = (3, 19);
+/// The first that says `query-ext-files` when all stand still.
+const ASKS_FOR_FILES: (i32, i32) = (3, 19);
+/// The first that writes no_new_privs, and restores it.
+const KEEPS_NO_NEW_PRIVS: (i32, i32) = (3, 19);
+/// The first that can leave connections as they are.
+const SKIPS_NETWORK_LOCK: (i32, i32) = (3, 19);
 
 /// In milliseconds: how long there may be silence, or be between the end of a process's descriptors and its own.
 const MOMENT: u16 = 1000;
@@ -52,31 +53,6 @@ impl Stage {
             Self::Last => PATIENCE,
         }
     }
-}
-
-/// How CRIU begins.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Begin<'a> {
-    /// The container's root, in a mount namespace of CRIU's own.
-    pub root: Option<Root<'a>>,
-    /// The cgroup that it begins in, if not this process's.
-    pub cgroup: Option<BorrowedFd<'a>>,
-    /// Descriptors that it has, too, by the numbers that they have here. With that of a lock among them the lock is held
-    /// until it has taken back what it has done, even if this process is killed.
-    pub shared: &'a [BorrowedFd<'a>],
-    /// Whether it stays in this process's session, for what it restores to be a job of it.
-    pub job: bool,
-    /// Whether it has no_new_privs, and with it what it makes.
-    pub no_new_privs: bool,
-}
-
-/// A directory that is a mount, as CRIU wants the root of what it restores: nobody but CRIU sees that it is one.
-#[derive(Clone, Copy, Debug)]
-pub struct Root<'a> {
-    /// Its path: CRIU begins at it, too.
-    pub at: &'a Path,
-    /// A detached copy of it.
-    pub mount: BorrowedFd<'a>,
 }
 
 /// What CRIU says on the way.
@@ -165,12 +141,12 @@ impl Session {
 
     /// Whether it will ask what of the open files is external, when none of them changes any more.
     pub fn asks_for_files(&self) -> bool {
-        self.version >= NEWER
+        self.version >= ASKS_FOR_FILES
     }
 
     /// Whether it restores no_new_privs.
     pub fn keeps_no_new_privs(&self) -> bool {
-        self.version >= NEWER
+        self.version >= KEEPS_NO_NEW_PRIVS
     }
 
     /// CRIU's process.
@@ -233,8 +209,8 @@ impl Session {
 
     /// CRIU would only say that the request is a bad one.
     fn refuse_unknown(&self, opts: &Opts) -> Result<()> {
-        if opts.network_lock == Some(NetworkLock::Skip as i32) && self.version < NEWER {
-            let ((major, minor), (since, and)) = (self.version, NEWER);
+        if opts.network_lock == Some(NetworkLock::Skip as i32) && self.version < SKIPS_NETWORK_LOCK {
+            let ((major, minor), (since, and)) = (self.version, SKIPS_NETWORK_LOCK);
             let text =
                 format!("--network-lock skip needs CRIU {since}.{and} or newer, and this is {major}.{minor}");
             return Err(unsupported(text));
@@ -359,40 +335,4 @@ impl Drop for Session {
         }
         best_effort("wait for criu", process::reap(self.worker.as_fd()));
     }
-}
-
-/// In the new process.
-fn become_criu(
-    program: &Program,
-    begin: &Begin<'_>,
-    (socket, output): (&OwnedFd, &OwnedFd),
-) -> Result<Infallible> {
-    process::reset_signals()?;
-    // What it prints is not this command's output.
-    dup2_stdout(output).and_then(|()| dup2_stderr(output)).call(|| "dup2(criu's output)")?;
-    // A caller that has gone is an error to it, which it takes back what it has done for.
-    process::on_broken_pipe(BrokenPipe::IsAnError);
-    if !begin.job {
-        // What a terminal sends to all of a job is not for it.
-        nix::unistd::setsid().call(|| "setsid()")?;
-    }
-    if begin.no_new_privs {
-        nix::sys::prctl::set_no_new_privs().call(|| "prctl(PR_SET_NO_NEW_PRIVS)")?;
-    }
-    if let Some(root) = &begin.root {
-        // Mounts of the host go on to appear, and none of its own does on the host.
-        let mode = |propagation| MountAttr { propagation, ..MountAttr::default() };
-        mount::set_attr_everywhere(&mode(libc::MS_SLAVE))?;
-        mount::set_attr(root.mount, Depth::Recursive, &mode(libc::MS_PRIVATE))?;
-        // By its path: a descriptor would be of the namespace from before.
-        nix::unistd::chdir(root.at).call(|| format!("chdir({:?})", root.at))?;
-        mount::attach_on_cwd(root.mount)?;
-    }
-    for fd in begin.shared.iter().copied().chain([socket.as_fd()]) {
-        fcntl(fd, FcntlArg::F_SETFD(FdFlag::empty())).call(|| "fcntl(F_SETFD)")?;
-    }
-    let worker = program.worker(socket.as_raw_fd());
-    nix::unistd::execve(&worker.path, &worker.args, &worker.env)
-        .call(|| format!("execve({:?})", worker.path))
-        .map_err(Into::into)
 }
