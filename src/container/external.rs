@@ -15,8 +15,8 @@ use crate::sys::fs;
 
 /// Which of the mounts that a container sees are the host's: CRIU finds them again by where they are. Those are the
 /// ones whose file system the host has mounted, too.
-pub fn mount_points(proc: &Proc, of: &Alive, cgroup: &Path) -> Result<Vec<String>> {
-    let (host, seen) = (mounts()?, proc.mounts_of(of.pid)?);
+pub fn mount_points(proc: &Proc, (of, seen): (&Alive, &[Mounted]), cgroup: &Path) -> Result<Vec<String>> {
+    let host = mounts()?;
     let hosts: BTreeSet<&str> = host.iter().map(|mount| mount.device.as_str()).collect();
     let has_own = proc.namespace(of.pid, "cgroup")? != proc.namespace(Pid::this(), "cgroup")?;
     let own_cgroup = has_own.then(|| Path::new("/").join(cgroup));
@@ -148,7 +148,7 @@ mod tests {
     use std::path::Path;
 
     use super::{is_inherited, made_anew};
-    use crate::proc::Mounted;
+    use crate::proc::{Mounted, Sharing};
 
     #[test]
     fn what_the_container_can_open_itself_is_not_inherited() {
@@ -171,6 +171,7 @@ mod tests {
             device: "0:5".into(),
             root: root.into(),
             at: "/x".into(),
+            sharing: Sharing::default(),
             fstype: fstype.into(),
         };
         for (fstype, root, anew) in [

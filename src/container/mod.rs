@@ -14,6 +14,7 @@ pub mod notify;
 pub mod process;
 pub mod rdt;
 pub mod seccomp_cache;
+pub mod sharing;
 pub mod status;
 pub mod store;
 pub mod worker;

@@ -5,12 +5,14 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{dup2_stderr, dup2_stdout};
 
 use super::program::Program;
 use crate::error::Result;
 use crate::sys::Call;
-use crate::sys::mount::{self, Depth, MountAttr};
+use crate::sys::fs::{self, OFlag};
+use crate::sys::mount::{self, MountAttr};
 use crate::sys::process::{self, BrokenPipe};
 
 /// How CRIU begins.
@@ -34,7 +36,7 @@ pub struct Begin<'a> {
 pub struct Root<'a> {
     /// Its path: CRIU begins at it, too.
     pub at: &'a Path,
-    /// A detached copy of it.
+    /// A detached copy of it, which shares nothing with the host; it may follow it.
     pub mount: BorrowedFd<'a>,
 }
 
@@ -56,20 +58,34 @@ pub(super) fn become_criu(
     if begin.no_new_privs {
         nix::sys::prctl::set_no_new_privs().call(|| "prctl(PR_SET_NO_NEW_PRIVS)")?;
     }
-    if let Some(root) = &begin.root {
-        // Mounts of the host go on to appear, and none of its own does on the host.
-        let mode = |propagation| MountAttr { propagation, ..MountAttr::default() };
-        mount::set_attr_everywhere(&mode(libc::MS_SLAVE))?;
-        mount::set_attr(root.mount, Depth::Recursive, &mode(libc::MS_PRIVATE))?;
-        // By its path: a descriptor would be of the namespace from before.
-        nix::unistd::chdir(root.at).call(|| format!("chdir({:?})", root.at))?;
-        mount::attach_on_cwd(root.mount)?;
-    }
-    for fd in begin.shared.iter().copied().chain([socket.as_fd()]) {
+    let between = begin.root.as_ref().map(mount_root).transpose()?;
+    for fd in begin.shared.iter().copied().chain([socket.as_fd()]).chain(between.as_ref().map(AsFd::as_fd)) {
         fcntl(fd, FcntlArg::F_SETFD(FdFlag::empty())).call(|| "fcntl(F_SETFD)")?;
     }
     let worker = program.worker(socket.as_raw_fd());
     nix::unistd::execve(&worker.path, &worker.args, &worker.env)
         .call(|| format!("execve({:?})", worker.path))
         .map_err(Into::into)
+}
+
+/// In a mount namespace of its own. CRIU makes a mount of the container's follow the host by having it share first
+/// with where it comes from, which the kernel refuses if that is private: move_mount(2), MOVE_MOUNT_SET_GROUP. So all
+/// that CRIU sees follows a namespace in between, and that one the host, as far as it has anything to follow there.
+/// With the descriptor that is answered the one in between ends: what has followed it follows the host then, or is private.
+fn mount_root(root: &Root<'_>) -> Result<OwnedFd> {
+    let everything = |propagation| {
+        mount::set_attr_everywhere(&MountAttr { propagation, ..MountAttr::default() })
+            .map_err(anyhow::Error::from)
+    };
+    // Mounts of the host go on to appear, and none of its own does on the host.
+    everything(libc::MS_SLAVE)?;
+    // By its path: a descriptor would be of the namespace from before.
+    nix::unistd::chdir(root.at).call(|| format!("chdir({:?})", root.at))?;
+    mount::attach_on_cwd(root.mount)?;
+    everything(libc::MS_SHARED)?;
+    let between = fs::open("/proc/self/ns/mnt", OFlag::O_RDONLY)?;
+    unshare(CloneFlags::CLONE_NEWNS).call(|| "unshare(CLONE_NEWNS)")?;
+    // What is mounted while it works is CRIU's alone.
+    everything(libc::MS_SLAVE)?;
+    Ok(between)
 }

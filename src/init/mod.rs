@@ -46,6 +46,7 @@ pub use candidate::{Candidate, Departure, Filter};
 pub use identity::own_if_pipe;
 pub use join::{Joining, join};
 pub use namespaces::{explain_new, join_as_helper};
+pub use rootfs::cut_root;
 pub use sources::{Own, Sources, find, mount_found};
 
 /// What init has from the host: all of it prepared before the clone.

@@ -42,7 +42,7 @@ pub(super) fn assemble(given: &mut Inherited<'_>) -> Result<Assembled> {
         mount::set_attr_everywhere(&cut(plan))?;
     }
     let tree = given.sources.files()?.rootfs.try_clone()?;
-    set_propagation(plan, &tree).doing(|| format!("rootfs {:?}", plan.rootfs.path))?;
+    cut_root(plan, &tree).doing(|| format!("rootfs {:?}", plan.rootfs.path))?;
     // The current directory is the rootfs: the host's side saw to it, and so no path is looked up here,
     // which this user namespace may not be allowed to.
     mount::attach_on_cwd(tree.as_fd()).doing(|| format!("rootfs {:?}", plan.rootfs.path))?;
@@ -77,7 +77,7 @@ fn cut(plan: &Plan) -> MountAttr {
 
 /// What the copy of the rootfs still shares with the host ends here, unless it is to follow the host.
 /// A shared root comes later, for pivot_root(2) takes none: see `pivot`.
-fn set_propagation(plan: &Plan, tree: &OwnedFd) -> Result<()> {
+pub fn cut_root(plan: &Plan, tree: &OwnedFd) -> Result<()> {
     let wanted = plan.rootfs.propagation;
     let mode = if wanted.mode == libc::MS_SLAVE { libc::MS_SLAVE } else { libc::MS_PRIVATE };
     let attr = MountAttr { propagation: mode, ..MountAttr::default() };

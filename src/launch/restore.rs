@@ -132,7 +132,7 @@ fn start(
     }
     drop(session);
     // The first one was mounted, and has gone with it.
-    let mount = root.copy()?;
+    let mount = root.copy(plan)?;
     let root = begin.root.map(|root| Root { mount: mount.as_fd(), ..root });
     start(Begin { root, no_new_privs: true, ..begin })
 }

@@ -20,8 +20,36 @@ pub struct Mounted {
     pub root: PathBuf,
     /// Where, from the process's root.
     pub at: PathBuf,
+    /// How it shares what is mounted in it.
+    pub sharing: Sharing,
     /// Such as `ext4`.
     pub fstype: String,
+}
+
+/// mount_namespaces(7), "Shared subtrees": groups by their numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sharing {
+    /// The group with which it shares what is mounted.
+    pub group: Option<u32>,
+    /// The group that it follows.
+    pub master: Option<u32>,
+    /// It can't be bound.
+    pub unbindable: bool,
+}
+
+impl Sharing {
+    /// Of the optional fields.
+    pub fn parse<'a>(fields: impl Iterator<Item = &'a str>) -> Self {
+        let mut sharing = Self::default();
+        for field in fields {
+            match field.split_once(':') {
+                Some(("shared", group)) => sharing.group = group.parse().ok(),
+                Some(("master", group)) => sharing.master = group.parse().ok(),
+                _ => sharing.unbindable |= field == "unbindable",
+            }
+        }
+        sharing
+    }
 }
 
 impl Proc {
@@ -54,7 +82,8 @@ fn parse_mount(line: &str) -> Option<Mounted> {
     let mut fields = left.split(' ');
     let (id, _parent, device) = (fields.next()?.parse().ok()?, fields.next()?, fields.next()?.to_owned());
     let (root, at) = (unescaped(fields.next()?), unescaped(fields.next()?));
-    Some(Mounted { id, device, root, at, fstype: right.split(' ').next()?.to_owned() })
+    let sharing = Sharing::parse(fields.skip(1));
+    Some(Mounted { id, device, root, at, sharing, fstype: right.split(' ').next()?.to_owned() })
 }
 
 /// Space, tab, newline and backslash in a path are octal numbers.
@@ -65,7 +94,7 @@ fn unescaped(path: &str) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
-    use super::{Mounted, parse_mount};
+    use super::{Mounted, Sharing, parse_mount};
 
     #[test]
     fn a_mount_has_a_number_a_file_system_a_root_and_a_place() {
@@ -76,8 +105,23 @@ mod tests {
             device: "98:0".into(),
             root: "/mnt1".into(),
             at: r"/mnt of\mine".into(),
+            sharing: Sharing { group: None, master: Some(1), unbindable: false },
             fstype: "ext3".into(),
         };
         assert_eq!(parse_mount(line), Some(mounted));
+    }
+
+    #[test]
+    fn a_mount_shares_as_its_optional_fields_say() {
+        for (fields, group, master, unbindable) in [
+            ("", None, None, false),
+            ("shared:7 ", Some(7), None, false),
+            ("shared:7 master:3 propagate_from:2 ", Some(7), Some(3), false),
+            ("unbindable ", None, None, true),
+        ] {
+            let line = format!("36 35 98:0 / /mnt rw,noatime {fields}- ext3 /dev/root rw");
+            let sharing = parse_mount(&line).unwrap().sharing;
+            assert_eq!(sharing, Sharing { group, master, unbindable }, "{line}");
+        }
     }
 }

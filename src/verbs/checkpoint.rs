@@ -14,13 +14,14 @@ use crate::container::external::{self, Descriptors};
 use crate::container::id::ContainerId;
 use crate::container::images::{self, Dir};
 use crate::container::process::Alive;
+use crate::container::sharing;
 use crate::container::status::{Status, Verb};
 use crate::container::store::{Entry, Store};
 use crate::criu::{Begin, Kind as Task, Notice, Opts, Program, Session, Watch};
 use crate::error::{Doing, Kind, Result, best_effort, failure, unsupported};
 use crate::launch::foreground::Signals;
 use crate::plan::annotations::CRIU_CONFIG;
-use crate::proc::{Proc, is_machines_root};
+use crate::proc::{Mounted, Proc, is_machines_root};
 use crate::spec::record::{ProcessId, Record};
 use crate::sys::Call;
 
@@ -87,15 +88,17 @@ fn write(
         return Err(only_root());
     }
     let program = Program::find()?;
+    let proc = Proc::open()?;
+    let seen = proc.mounts_of(alive.pid)?;
+    sharing::check(&proc, alive, &seen)?;
     let images = Dir::make_for_images(&asked.images).doing(|| "--image-path")?;
     asked.parent.as_deref().map_or(Ok(()), |parent| images.check_parent(parent))?;
     let work = asked.work.as_deref().unwrap_or(&asked.images);
     let work = Dir::make(work).and_then(|dir| dir.check_for(FILES).map(|()| dir)).doing(|| "--work-path")?;
     let (then, mut reader) = (asked.then, asked.status.map(std::fs::File::from));
-    let proc = Proc::open()?;
     let tree = record.cgroup.is_ours().then(Tree::find).transpose()?;
     let cgroup = tree.as_ref().map(|tree| tree.open(&record.cgroup)).transpose()?.flatten();
-    let mut opts = opts(record, &proc, alive, (asked.opts, then, asked.parent))?;
+    let mut opts = opts(record, &proc, (alive, &seen), (asked.opts, then, asked.parent))?;
     let freeze_cgroup = tree.map(|tree| tree.shown(&record.cgroup.path).to_string_lossy().into_owned());
     let cgroup_yard = images::cgroup_yard(store, &proc)?;
     opts = Opts { freeze_cgroup, cgroup_yard, ..images.opts(&work, opts) };
@@ -150,10 +153,10 @@ fn open_files(proc: &Proc, first: &Alive, cgroup: Option<&Cgroup>, images: &Dir)
 fn opts(
     record: &Record,
     proc: &Proc,
-    alive: &Alive,
+    (alive, seen): (&Alive, &[Mounted]),
     (opts, then, parent): (Opts, Then, Option<PathBuf>),
 ) -> Result<Opts> {
-    let mounts = external::mount_points(proc, alive, &record.cgroup.path)?;
+    let mounts = external::mount_points(proc, (alive, seen), &record.cgroup.path)?;
     let mut external: Vec<String> = mounts.iter().map(|at| format!("mnt[{at}]:{at}")).collect();
     external.extend(external::namespaces(proc, alive, &record.joined)?);
     Ok(Opts {

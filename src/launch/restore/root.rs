@@ -1,10 +1,10 @@
 //! Runs in: host. The root file system that a container is restored in, and what of the host is mounted there.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Doing, Result};
-use crate::init::{Own, Sources};
+use crate::init::{Own, Sources, cut_root};
 use crate::launch::leave_rootfs;
 use crate::plan::mounts::{MountStep, Source};
 use crate::plan::{DeviceNodes, Plan};
@@ -16,7 +16,7 @@ use crate::sys::mount::{self, Depth};
 /// The root file system, where the host has it.
 pub(super) struct HostRoot {
     dir: Rootfs,
-    /// A detached copy of it.
+    /// A detached copy of it, which follows the host if it is to.
     pub(super) mount: OwnedFd,
     /// What of the host `create` would take as well.
     pub(super) sources: Sources,
@@ -28,7 +28,7 @@ impl HostRoot {
         let open = || -> Result<_> {
             // Which is now the rootfs.
             let dir = fs::open(".", OFlag::O_PATH | OFlag::O_DIRECTORY)?;
-            let mount = mount::clone_fd(dir.as_fd(), Depth::Recursive)?;
+            let mount = copy(plan, dir.as_fd())?;
             leave_rootfs()?;
             Ok((Rootfs::new(dir), mount))
         };
@@ -37,8 +37,8 @@ impl HostRoot {
     }
 
     /// Another detached copy of it.
-    pub(super) fn copy(&self) -> Result<OwnedFd> {
-        mount::clone_fd(self.dir.dir(), Depth::Recursive).doing(|| "rootfs")
+    pub(super) fn copy(&self, plan: &Plan) -> Result<OwnedFd> {
+        copy(plan, self.dir.dir()).doing(|| "rootfs")
     }
 
     /// CRIU makes no mount points, and the root file system may be a new one. What is below a file system that is
@@ -102,6 +102,12 @@ impl HostRoot {
         }
         names
     }
+}
+
+fn copy(plan: &Plan, dir: BorrowedFd<'_>) -> Result<OwnedFd> {
+    let mount = mount::clone_fd(dir, Depth::Recursive)?;
+    cut_root(plan, &mount)?;
+    Ok(mount)
 }
 
 /// Where a path leads, all links followed.

@@ -56,6 +56,7 @@ mod hostile;
 mod killed;
 mod options;
 mod races;
+mod sharing;
 mod surroundings;
 mod verbs;
 
