@@ -38,7 +38,7 @@
 //! | 6 | leave the file | init | where others could see it: the host's program is gone from its memory and `/proc/PID/exe` (see [`sys::exe`], [`init::Departure`]). One that is alone in a new pid namespace does it first thing in phase 15, which is cheaper |
 //! | 7 | id maps | host | init has no id before; hard limits for a user namespace, too, are the host's to set. Ahead of the first question, whether there is a map or not, oom_score_adj and the class of service: nothing is started without them. An ordinary user maps more than himself through newuidmap(1) and newgidmap(1) |
 //! | 8 | namespaces | init | joins, clocks, its first ids, names, loopback, the host's network devices that are to be its own; the cgroup namespace after them, for its root is where it is made; sysctls, where the container has no procfs of its own for phase 9 to set them through, while `/proc` is the host's; last a session and keyring of its own, and the attributes for labels are opened |
-//! | 9 | rootfs | init | propagation is cut before the first mount; each mount gets its attributes detached and is attached by descriptor (a procfs its sysctls, too: see [`plan::sysctl`]); what init can't open itself the host does for root, in its turn; then devices and links; a read-only tmpfs becomes so when all is in it |
+//! | 9 | rootfs | init | propagation is cut before the first mount; each mount gets its attributes detached and is attached by descriptor (a procfs its sysctls, too: see [`plan::sysctl`]); what init can't open itself the host does for root, in its turn; then devices and links; a read-only tmpfs becomes so when all is in it. What is not listed in `mounts` is attached where no peer on the host gets a copy of it, here and later |
 //! | 10 | hooks | host, init | prestart, createRuntime, then createContainer: the mounts are there, the host's paths are too. For that these are in no pid namespace that is joined; where that has to be joined before a user namespace, a process runs them that the helper has cloned before, and that follows it into the rest |
 //! | 11 | pivot | init | from here on there are no paths of the host. A terminal is opened before it, from the container's own devpts, and attached after it, when `/dev` is final |
 //! | 12 | harden | init | read-only paths, masked paths, read-only root: nothing is written to the tree any more |
@@ -88,6 +88,7 @@
 //! | id-mapped mounts: MOUNT_ATTR_IDMAP | 5.12, tmpfs 6.3 | error, for mounts that ask for one |
 //! | overlayfs with fsconfig(2), one by one | 6.5 | mount(2) with all as one text, for names and lists that fsconfig(2) can't hand over ([`sys::mount`]) |
 //! | overlayfs `lowerdir+` | 6.8 | error from 6.5 on, for lists of layers of more than 255 bytes |
+//! | MOVE_MOUNT_SET_GROUP | 5.15 | error, for masked and read-only paths, devices and a console in binds that are shared with the host ([`init`], `additions.rs`) |
 //! | mount option `nosymfollow` | 5.14 | error, for mounts that ask for it |
 //! | cgroup.freeze | 5.2 | error of `pause`; nothing is ever `paused` ([`container::cgroup`]) |
 //! | cgroup.kill | 5.14 | SIGKILL to each process of the cgroup by pidfd ([`container::cgroup`]) |

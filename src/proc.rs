@@ -51,6 +51,11 @@ impl Proc {
         Self(mount)
     }
 
+    /// Its root, to look at.
+    pub fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+
     /// Its root.
     pub fn into_fd(self) -> OwnedFd {
         self.0

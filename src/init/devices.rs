@@ -7,18 +7,24 @@ use nix::fcntl::AtFlags;
 use nix::sys::stat::{Mode, SFlag, fstatat, makedev, mknodat};
 use nix::unistd::{fchownat, symlinkat};
 
+use super::additions::Additions;
 use crate::error::{Doing, Result, invalid};
 use crate::plan::devices::{Device, Link};
 use crate::plan::{DeviceNodes, RootfsPlan};
 use crate::rootpath::{InRootfs, Rootfs};
-use crate::sys::{Call, Errno, mount};
+use crate::sys::{Call, Errno};
 
 /// Makes the devices and links of the plan.
-pub(super) fn make(plan: &RootfsPlan, root: &Rootfs, host: &[Option<OwnedFd>]) -> Result<()> {
+pub(super) fn make(
+    plan: &RootfsPlan,
+    root: &Rootfs,
+    host: &[Option<OwnedFd>],
+    additions: &Additions,
+) -> Result<()> {
     let mut places = Places { root, last: None };
     for (device, host) in plan.devices.iter().zip(host) {
         match (plan.device_nodes, host) {
-            (DeviceNodes::Bound, Some(host)) => bind(device, root, host),
+            (DeviceNodes::Bound, Some(host)) => bind(device, root, host, additions),
             _ => node(device, &mut places),
         }
         .doing(|| device.name.clone())?;
@@ -74,9 +80,9 @@ fn check_existing(device: &Device, dir: &OwnedFd, name: &OsStr, number: u64) -> 
 }
 
 /// In a user namespace: the host's node over an empty file.
-fn bind(device: &Device, root: &Rootfs, host: &OwnedFd) -> Result<()> {
+fn bind(device: &Device, root: &Rootfs, host: &OwnedFd, additions: &Additions) -> Result<()> {
     let target = root.make_file(&device.at)?;
-    mount::attach(host.as_fd(), target.as_fd()).map_err(Into::into)
+    additions.attach(host.as_fd(), root, target.as_fd())
 }
 
 fn link(link: &Link, places: &mut Places<'_>) -> Result<()> {

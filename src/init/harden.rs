@@ -37,7 +37,7 @@ fn make_readonly(assembled: &Assembled, path: &InRootfs) -> Result<()> {
     };
     let copy = mount::clone_fd(there.as_fd(), Depth::Recursive)?;
     mount::set_attr(copy.as_fd(), Depth::Recursive, &readonly())?;
-    mount::attach(copy.as_fd(), there.as_fd()).map_err(Into::into)
+    assembled.attach(copy.as_fd(), there.as_fd())
 }
 
 fn mask(assembled: &Assembled, path: &InRootfs, files: &mut Cover, dirs: &mut Cover) -> Result<()> {
@@ -50,9 +50,9 @@ fn mask(assembled: &Assembled, path: &InRootfs, files: &mut Cover, dirs: &mut Co
                 // One file system for all of them, however many they are.
                 dirs.mount = Some(empty::directory()?);
             }
-            dirs.over(&there)
+            dirs.over(assembled, &there)
         }
-        _ => files.over(&there),
+        _ => files.over(assembled, &there),
     }
 }
 
@@ -68,13 +68,13 @@ impl Cover {
         Self { mount, attached: false }
     }
 
-    fn over(&mut self, target: &OwnedFd) -> Result<()> {
+    fn over(&mut self, assembled: &Assembled, target: &OwnedFd) -> Result<()> {
         let mount = self.mount.as_ref().ok_or_else(|| invalid("there is nothing to cover it with"))?;
         if self.attached {
             let copy = mount::clone_fd(mount.as_fd(), Depth::Top)?;
-            return mount::attach(copy.as_fd(), target.as_fd()).map_err(Into::into);
+            return assembled.attach(copy.as_fd(), target.as_fd());
         }
-        mount::attach(mount.as_fd(), target.as_fd())?;
+        assembled.attach(mount.as_fd(), target.as_fd())?;
         self.attached = true;
         Ok(())
     }

@@ -6,6 +6,7 @@
 //! There are two scripts. [`enter`] makes a container and its first process; [`join()`] puts another process into one
 //! that is there.
 
+mod additions;
 mod attributes;
 mod candidate;
 mod copy_up;
@@ -75,7 +76,7 @@ impl Inherited<'_> {
             kept.push(files.rootfs.as_fd());
             kept.extend(files.devices.iter().flatten().chain(&files.null).map(AsFd::as_fd));
         }
-        kept.extend(sources.namespaces.iter().map(AsFd::as_fd));
+        kept.extend(sources.namespaces.iter().map(AsFd::as_fd).chain(sources.additions.kept()));
         kept.extend(self.hook_output.fds());
         if let Gate::Socket(gate) = &self.gate {
             kept.push(gate.as_fd());

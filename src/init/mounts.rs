@@ -3,6 +3,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use super::additions::Additions;
 use super::namespaces::set_sysctls;
 use super::{Inherited, copy_up, mount_found, procfs};
 use crate::container::handshake::{Link, Message};
@@ -33,7 +34,7 @@ pub(super) struct Mounted {
 /// Performs the plan's mounts in their order; for each there is what has been found of it already.
 pub(super) fn perform(
     given: &Inherited<'_>,
-    root: &Rootfs,
+    (root, additions): (&Rootfs, &Additions),
     (found, is_suspect): (Vec<Option<OwnedFd>>, bool),
 ) -> Result<Mounted> {
     let mut mounted = Mounted { devpts: None, kernel: Vec::new(), read_only: Vec::new() };
@@ -42,7 +43,8 @@ pub(super) fn perform(
         let callers_cgroup = step.source == Source::OwnCgroup && !given.record.cgroup.is_ours();
         let joined = given.sources.joined(given.plan, LinuxNamespaceType::Pid).filter(|_| is_suspect);
         let suspect = joined.map(|(_, theirs)| theirs);
-        let turn = Turn { number, step, root, host, plan: given.plan, callers_cgroup, suspect };
+        let plan = given.plan;
+        let turn = Turn { number, step, root, additions, host, plan, callers_cgroup, suspect };
         mounted.add(&turn, found).doing(|| step.to_string())?;
     }
     Ok(mounted)
@@ -53,6 +55,7 @@ struct Turn<'a> {
     number: usize,
     step: &'a MountStep,
     root: &'a Rootfs,
+    additions: &'a Additions,
     host: &'a Link,
     plan: &'a Plan,
     /// It shows a cgroup that is not the container's to change (CVE-2023-25809).
@@ -167,8 +170,8 @@ fn whole(turn: &Turn<'_>, fresh: &Fresh) -> Result<OwnedFd> {
         data: &overlay::whole(&fresh.parameters),
         read_only: fresh.parameters.iter().any(|parameter| parameter.key == "ro"),
     };
-    let over = turn.root.make_dir(&turn.step.at)?;
-    whole.mount(turn.step.attr.set, over.as_fd()).map_err(Into::into)
+    // Over the root, which is nobody's peer: its destination may be in a bind that is.
+    whole.mount(turn.step.attr.set, turn.root.dir()).map_err(Into::into)
 }
 
 fn configure<'p>(
@@ -224,7 +227,11 @@ fn attach_bind(turn: &Turn<'_>, tree: &OwnedFd) -> Result<()> {
         (false, libc::S_IFDIR) => root.make_dir(&step.at)?,
         (false, _) => root.make_file(&step.at)?,
     };
-    mount::attach(tree.as_fd(), target.as_fd()).map_err(Into::into)
+    match step.source {
+        // Not one of the configuration's.
+        Source::Notify => turn.additions.attach(tree.as_fd(), root, target.as_fd()),
+        _ => mount::attach(tree.as_fd(), target.as_fd()).map_err(Into::into),
+    }
 }
 
 /// The attributes and the propagation of a mount.

@@ -1,13 +1,15 @@
 //! Runs in: init, before the pivot.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use super::additions::Additions;
 use super::{Inherited, devices, mounts, owns_mounts};
 use crate::error::{Doing, Result, best_effort};
 use crate::plan::Plan;
 use crate::plan::mounts::{MountStep, Opener, Source};
 use crate::plan::options::Propagation;
 use crate::rootpath::{InRootfs, Rootfs};
+use crate::spec::oci::LinuxNamespaceType;
 use crate::sys::SysError;
 use crate::sys::mount::{self, Depth, MountAttr};
 
@@ -20,6 +22,7 @@ pub(super) struct Assembled {
     pub(super) devpts: Option<OwnedFd>,
     /// Its proc and sysfs file systems, by where they are.
     kernel: Vec<(InRootfs, Rootfs)>,
+    additions: Additions,
 }
 
 impl Assembled {
@@ -32,6 +35,11 @@ impl Assembled {
             None => self.root.find(at),
         }
     }
+
+    /// Attaches a mount that only the container is to see.
+    pub(super) fn attach(&self, mount: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<()> {
+        self.additions.attach(mount, &self.root, target)
+    }
 }
 
 /// Attaches the root and mounts everything in it.
@@ -43,19 +51,24 @@ pub(super) fn assemble(given: &mut Inherited<'_>) -> Result<Assembled> {
     }
     let tree = given.sources.files()?.rootfs.try_clone()?;
     cut_root(plan, &tree).doing(|| format!("rootfs {:?}", plan.rootfs.path))?;
+    let additions = std::mem::take(&mut given.sources.additions);
     // The current directory is the rootfs: the host's side saw to it, and so no path is looked up here,
     // which this user namespace may not be allowed to.
-    mount::attach_on_cwd(tree.as_fd()).doing(|| format!("rootfs {:?}", plan.rootfs.path))?;
+    match plan.namespaces.joins(LinuxNamespaceType::Mount) {
+        true => additions.attach_root(tree.as_fd()),
+        false => mount::attach_on_cwd(tree.as_fd()).map_err(Into::into),
+    }
+    .doing(|| format!("rootfs {:?}", plan.rootfs.path))?;
     let root = Rootfs::new(tree);
     let files = given.sources.files()?;
     let found = (std::mem::take(&mut files.found), files.is_suspect);
-    let mounted = mounts::perform(given, &root, found)?;
-    devices::make(&plan.rootfs, &root, &given.sources.files()?.devices)?;
+    let mounted = mounts::perform(given, (&root, &additions), found)?;
+    devices::make(&plan.rootfs, &root, &given.sources.files()?.devices, &additions)?;
     if let Some(process) = &plan.process {
         make_working_directory(&root, &process.cwd);
     }
     mounted.finish()?;
-    Ok(Assembled { root, devpts: mounted.devpts, kernel: mounted.kernel })
+    Ok(Assembled { root, devpts: mounted.devpts, kernel: mounted.kernel, additions })
 }
 
 /// As crun and runc do, and orchestrators rely on. Where it can't be made, entering it tells why.

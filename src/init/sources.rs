@@ -10,6 +10,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use super::additions::Additions;
 use crate::error::{Doing, Result, invalid};
 use crate::plan::devices::Device;
 use crate::plan::mounts::{MountStep, Source};
@@ -26,6 +27,8 @@ use crate::sys::{Call, namespace as ns};
 pub struct Sources {
     /// The namespaces to join, as in the plan.
     pub(super) namespaces: Vec<OwnedFd>,
+    /// How init attaches what is not listed.
+    pub(super) additions: Additions,
     /// The rest, once somebody has opened it.
     pub(super) files: Option<Files>,
     /// What mounts show of the container's own.
@@ -75,11 +78,12 @@ impl Sources {
         let path = &plan.rootfs.path;
         let rootfs = enter_rootfs(path).doing(|| format!("rootfs {path:?}"))?;
         let namespaces = plan.namespaces.join.iter().map(namespace).collect::<Result<Vec<_>>>()?;
+        let additions = Additions::prepare(plan, &namespaces)?;
         let files = match plan.authority.has_capabilities() {
             true => Some(Files::open(plan, &rootfs)?),
             false => None,
         };
-        Ok(Self { namespaces, files, own: None })
+        Ok(Self { namespaces, additions, files, own: None })
     }
 
     /// What is the container's own, once it is there.

@@ -93,5 +93,5 @@ impl Pty {
 fn console(assembled: &Assembled, slave: &OwnedFd) -> Result<()> {
     let target = assembled.root.make_file(&InRootfs::new(Path::new("/dev/console"))?)?;
     let copy = mount::clone_fd(slave.as_fd(), Depth::Top)?;
-    mount::attach(copy.as_fd(), target.as_fd()).map_err(Into::into)
+    assembled.attach(copy.as_fd(), target.as_fd())
 }

@@ -1,12 +1,12 @@
 //! What is mounted: proc_pid_mountinfo(5).
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
 use nix::unistd::Pid;
 
 use super::Proc;
-use crate::error::{Doing, Result};
+use crate::error::{Doing, Kind, Result, failure};
 use crate::sys::fs::{self, OFlag};
 
 /// A mount, as far as anybody asks.
@@ -57,6 +57,21 @@ impl Proc {
     pub fn mounts_of(&self, pid: Pid) -> Result<Vec<Mounted>> {
         let path = format!("{pid}/mountinfo");
         parse_mounts(self.file(&path, OFlag::O_RDONLY)?).doing(|| format!("/proc/{path}"))
+    }
+
+    /// The mounts that this process sees by now, oldest first.
+    pub fn own_mounts(&self) -> Result<Vec<Mounted>> {
+        let path = "self/mountinfo";
+        parse_mounts(self.file(path, OFlag::O_RDONLY)?).doing(|| format!("/proc/{path}"))
+    }
+
+    /// The number of the mount that a descriptor of this process is on: proc_pid_fdinfo(5).
+    pub fn mount_id(&self, fd: BorrowedFd<'_>) -> Result<u32> {
+        let path = format!("self/fdinfo/{}", fd.as_raw_fd());
+        let info = self.read(&path)?;
+        let info = String::from_utf8_lossy(&info);
+        let id = info.lines().find_map(|line| line.strip_prefix("mnt_id:")?.trim().parse().ok());
+        id.ok_or_else(|| failure(Kind::System, format!("/proc/{path}: no mnt_id")))
     }
 }
 
@@ -117,6 +132,7 @@ mod tests {
             ("", None, None, false),
             ("shared:7 ", Some(7), None, false),
             ("shared:7 master:3 propagate_from:2 ", Some(7), Some(3), false),
+            ("master:1 shared:7 ", Some(7), Some(1), false),
             ("unbindable ", None, None, true),
         ] {
             let line = format!("36 35 98:0 / /mnt rw,noatime {fields}- ext3 /dev/root rw");

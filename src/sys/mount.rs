@@ -1,5 +1,5 @@
 //! The mount API by file descriptors: fsopen(2), fsconfig(2), fsmount(2), open_tree(2),
-//! mount_setattr(2), move_mount(2). Since Linux 5.2, mount_setattr since 5.12.
+//! mount_setattr(2), move_mount(2). Since Linux 5.2, mount_setattr since 5.12, MOVE_MOUNT_SET_GROUP since 5.15.
 
 mod whole;
 
@@ -26,6 +26,7 @@ const FSPICK_CLOEXEC: u32 = 1;
 const FSPICK_EMPTY_PATH: u32 = 8;
 const MOVE_MOUNT_F_EMPTY_PATH: u32 = 0x4;
 const MOVE_MOUNT_T_EMPTY_PATH: u32 = 0x40;
+const MOVE_MOUNT_SET_GROUP: u32 = 0x100;
 const OPEN_TREE_CLONE: u32 = 1;
 
 /// Bits of `struct mount_attr`, mount_setattr(2).
@@ -236,17 +237,24 @@ fn set_attr_at(dir: RawFd, path: &std::ffi::CStr, flags: u32, attr: &MountAttr) 
 
 /// move_mount(2): attaches the detached `mount` on what `target` refers to.
 pub fn attach(mount: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<(), SysError> {
-    move_mount(mount, target.as_raw_fd()).call(|| "move_mount(mount, target)")
+    move_mount(mount, target.as_raw_fd(), 0).call(|| "move_mount(mount, target)")
 }
 
 /// move_mount(2): attaches the detached `mount` on the current directory.
 pub fn attach_on_cwd(mount: BorrowedFd<'_>) -> Result<(), SysError> {
-    move_mount(mount, libc::AT_FDCWD).call(|| "move_mount(mount, the current directory)")
+    move_mount(mount, libc::AT_FDCWD, 0).call(|| "move_mount(mount, the current directory)")
 }
 
-fn move_mount(mount: BorrowedFd<'_>, target: RawFd) -> nix::Result<()> {
+/// move_mount(2), MOVE_MOUNT_SET_GROUP: a private `mount` joins the peers and gets the master of `peer`, which shows as
+/// much of the same file system as it does, or more.
+pub fn join_group(mount: BorrowedFd<'_>, peer: BorrowedFd<'_>) -> Result<(), SysError> {
+    move_mount(peer, mount.as_raw_fd(), MOVE_MOUNT_SET_GROUP)
+        .call(|| "move_mount(peer, mount, MOVE_MOUNT_SET_GROUP)")
+}
+
+fn move_mount(mount: BorrowedFd<'_>, target: RawFd, flags: u32) -> nix::Result<()> {
     let (from, empty) = (mount.as_raw_fd(), c"".as_ptr());
-    let flags = MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH;
+    let flags = flags | MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH;
     // SAFETY: both paths are the empty string, which is static.
     check(unsafe { libc::syscall(libc::SYS_move_mount, from, empty, target, empty, flags) }).map(drop)
 }

@@ -95,6 +95,24 @@ impl std::fmt::Display for MountStep {
     }
 }
 
+impl MountStep {
+    /// Whether what is mounted in it may appear on the host as well: that it is still shared with the host's mount that it
+    /// is a copy of, or one below it is. Once cut, that does not come back: mount_namespaces(7), "Shared subtrees".
+    pub fn may_share_with_host(&self) -> bool {
+        let (mut this, mut below) = match self.source {
+            Source::Bind { depth, .. } => (true, depth == Depth::Recursive),
+            Source::OwnCgroup => (true, false),
+            Source::Fresh(_) | Source::Notify | Source::Remount(_) => return false,
+        };
+        for propagation in &self.propagation {
+            let stays = propagation.mode == libc::MS_SHARED;
+            this &= stays;
+            below &= stays || !propagation.recursive;
+        }
+        this || below
+    }
+}
+
 /// What the mounts depend on besides themselves.
 #[derive(Clone, Copy, Debug)]
 pub struct Context<'a> {
@@ -282,6 +300,27 @@ mod tests {
     fn a_bind_that_says_nothing_of_propagation_is_private() {
         let steps = planned(r#"[{"destination":"/a","source":"/x","options":["bind"]}]"#).unwrap();
         assert_eq!(steps[0].propagation, [super::Propagation::NONE]);
+    }
+
+    #[test]
+    fn a_bind_is_shared_with_the_host_until_it_is_cut_with_all_that_is_below() {
+        for (options, shares) in [
+            (r#""rbind""#, false),
+            (r#""rbind", "rprivate""#, false),
+            (r#""rbind", "rslave""#, false),
+            (r#""rbind", "rslave", "rshared""#, false),
+            (r#""rbind", "rshared""#, true),
+            (r#""bind", "shared""#, true),
+            (r#""rbind", "private""#, true),
+            (r#""bind", "private""#, false),
+            (r#""rbind", "slave", "shared""#, true),
+            (r#""bind", "unbindable""#, false),
+        ] {
+            let json = format!(r#"[{{"destination":"/a","source":"/x","options":[{options}]}}]"#);
+            assert_eq!(planned(&json).unwrap()[0].may_share_with_host(), shares, "{options}");
+        }
+        let fresh = planned(r#"[{"destination":"/a","type":"tmpfs","options":["shared"]}]"#).unwrap();
+        assert!(!fresh[0].may_share_with_host());
     }
 
     #[test]

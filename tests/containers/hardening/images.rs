@@ -1,13 +1,13 @@
 //! What an image or a volume has in the place of a mount.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::json;
 
 use crate::support::bundle::{add_mount, add_user_namespace};
 use crate::support::canary::Canary;
 use crate::support::mountinfo::mounts;
+use crate::support::racer::while_exchanged;
 use crate::support::{Bundle, Case, case, host_command, link, write};
 
 /// What an image has in the place of a mount's destination.
@@ -142,33 +142,8 @@ fn an_exchange_of_directory_and_link_never_leads_outside() {
     let volume = case.subdir("volume");
     case.subdir("volume/a");
     link(&canary.dir, &volume.join("b"));
-    let stop = AtomicBool::new(false);
-    let swapped = std::thread::scope(|scope| {
-        let racer = scope.spawn(|| exchange(&volume, &stop));
-        // Told to stop however this ends, or the scope waits for it for ever.
-        let outcome =
-            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| create_in(&case, &volume, &canary)));
-        stop.store(true, Ordering::Relaxed);
-        let swapped = racer.join().unwrap();
-        outcome.map(|()| swapped)
-    });
+    while_exchanged(&volume, ["a", "b"], || create_in(&case, &volume, &canary));
     canary.is_untouched();
-    match swapped {
-        Ok(count) => assert!(count > 1000, "the racer has not raced: {count}"),
-        Err(panic) => std::panic::resume_unwind(panic),
-    }
-}
-
-/// Exchanges a directory and a link until it is told to stop.
-fn exchange(volume: &Path, stop: &AtomicBool) -> u32 {
-    let (a, b) = (volume.join("a"), volume.join("b"));
-    let here = nix::fcntl::AT_FDCWD;
-    let mut count = 0;
-    while !stop.load(Ordering::Relaxed) {
-        nix::fcntl::renameat2(here, &a, here, &b, nix::fcntl::RenameFlags::RENAME_EXCHANGE).unwrap();
-        count += 1;
-    }
-    count
 }
 
 /// Makes containers with mounts below the directory that is exchanged.

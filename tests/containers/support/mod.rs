@@ -12,6 +12,7 @@ pub(crate) mod command;
 pub(crate) mod fuse;
 mod leaks;
 pub(crate) mod mountinfo;
+pub(crate) mod racer;
 pub(crate) mod terminal;
 pub(crate) mod user;
 
