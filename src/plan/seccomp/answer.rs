@@ -1,5 +1,7 @@
 //! What a finished filter answers to a call of this machine: seccomp(2).
 
+use std::ffi::c_long;
+
 use super::machine::Machine;
 
 /// linux/seccomp.h: what lets a call through, the second one with a line in the audit log.
@@ -7,7 +9,7 @@ const LETS: [u32; 2] = [0x7fff_0000, 0x7ffc_0000];
 
 /// Whether a program that [`filter()`](super::filter()) has made lets a call through: its number, its arguments. What it
 /// does not know, it does not.
-pub fn lets(program: &[u8], (number, args): &(libc::c_long, [u64; 6])) -> bool {
+pub fn lets(program: &[u8], (number, args): &(c_long, [u64; 6])) -> bool {
     let (Some(arch), Ok(number)) = (Machine::native(), u32::try_from(*number)) else { return false };
     let mut data = [number, Machine::new(arch).audit(), 0, 0].map(u32::to_ne_bytes).concat();
     data.extend(args.iter().flat_map(|arg| arg.to_ne_bytes()));
