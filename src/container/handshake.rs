@@ -71,8 +71,8 @@
 //!  |------------------------------->|
 //! ```
 //!
-//! If the host has nothing to give it, the process does not wait for `Done`. It says `Born` itself before it goes on, for
-//! the helper may be killed before that could; the helper does, too, for the process may be stopped.
+//! If the host has nothing to give it, there is no `Done`, and the process waits for none. It says `Born` itself before it
+//! goes on, for the helper may be killed before that could; the helper does, too, for the process may be stopped.
 //!
 //! At any point either can say [`Message::Failed`] instead and end.
 
@@ -195,7 +195,7 @@ impl Link {
     }
 
     /// Ends it, whoever has a copy of its descriptor: unix(7), shutdown(2).
-    pub fn end(self) -> Result<()> {
+    pub fn end(&self) -> Result<()> {
         let ended = shutdown(std::os::fd::AsRawFd::as_raw_fd(&self.0), Shutdown::Both);
         match ended {
             // The other side has done so.

@@ -1,9 +1,9 @@
 //! Runs in: host. The host's side of `exec`: a helper in the container's cgroup joins its namespaces and clones the
 //! process, see [`crate::init::join`]; the host answers both until the process has become its program.
 //!
-//! No lock of the container is held: other verbs go on, and what they do to it is seen. The process lives only if the host
-//! has heard of it, who ends it if the container's own has ended meanwhile; and who ends the container kills what is in its
-//! cgroup until there is nobody.
+//! No lock of the container is held: other verbs go on, and what they do to it is seen. Before the process goes on to its
+//! program, the host has been told of it, and is there; if the container's own has ended by then, the host ends it, unless
+//! its program runs already. And who ends the container kills what is in its cgroup until there is nobody.
 
 mod birth;
 mod serve;
@@ -80,9 +80,10 @@ pub fn exec(mut order: ExecOrder<'_>) -> Result<Executed> {
     order.terminal.connect()?;
     let pidfd_to = order.pidfd_socket.map(|path| Receiver::connect("pidfd socket", path)).transpose()?;
     let cgroup = birth::cgroup(&order)?;
+    let birth = order.birth();
     let (link, helper) =
-        birth::clone_helper(&order, cgroup.as_ref(), &proc).map_err(|error| order.explained(error))?;
-    let mut host = Host::new(&order, &proc, cgroup.as_ref(), link);
+        birth::clone_helper(&order, birth, cgroup.as_ref(), &proc).map_err(|error| order.explained(error))?;
+    let mut host = Host::new(&order, &proc, cgroup.as_ref(), link, birth);
     let served = host.serve(&helper).map_err(|error| host.better_reason(error, &helper));
     // It has ended by itself, or is not needed.
     drop(helper);

@@ -9,6 +9,7 @@
 
 use std::ffi::{CString, c_int, c_ulong, c_void};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::OnceLock;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, SealFlag, fcntl};
@@ -48,11 +49,14 @@ unsafe extern "C" {
 
 /// Whether this kernel lets a process change its executable file (CONFIG_CHECKPOINT_RESTORE).
 pub fn can_detach() -> bool {
-    let mut size: u32 = 0;
-    let option = libc::PR_SET_MM_MAP_SIZE as c_ulong;
-    // SAFETY: PR_SET_MM_MAP_SIZE writes one u32, for which there is room.
-    let rc = unsafe { libc::prctl(libc::PR_SET_MM, option, &raw mut size, 0 as c_ulong, 0 as c_ulong) };
-    rc == 0 && size as usize == size_of::<MmMap>()
+    static CAN: OnceLock<bool> = OnceLock::new();
+    *CAN.get_or_init(|| {
+        let mut size: u32 = 0;
+        let option = libc::PR_SET_MM_MAP_SIZE as c_ulong;
+        // SAFETY: PR_SET_MM_MAP_SIZE writes one u32, for which there is room.
+        let rc = unsafe { libc::prctl(libc::PR_SET_MM, option, &raw mut size, 0 as c_ulong, 0 as c_ulong) };
+        rc == 0 && size as usize == size_of::<MmMap>()
+    })
 }
 
 /// Whether this process already runs from a file that nobody can change.

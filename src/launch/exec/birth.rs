@@ -21,7 +21,7 @@ use crate::sys::process::{Side, clone3};
 use crate::sys::{self, Errno, SysError, sched};
 
 impl ExecOrder<'_> {
-    fn joining(&self, link: Link) -> Result<Joining<'_>> {
+    fn joining(&self, link: Link, birth: Birth) -> Result<Joining<'_>> {
         let plan = self.plan;
         let filter = plan.filter_flags.map(|flags| Filter {
             program: self.filter,
@@ -40,7 +40,7 @@ impl ExecOrder<'_> {
             listening: self.listen_fds,
         };
         let root = plan.chroot.then(|| root_of(self.init)).transpose()?;
-        Ok(Joining { plan, candidate, init: self.init.pidfd(), root, is_moved: false, birth: self.birth() })
+        Ok(Joining { plan, candidate, init: self.init.pidfd(), root, is_moved: false, birth })
     }
 
     /// Whether the process, when it is born, waits for what only the host can give it. Else the host need only know of it;
@@ -51,14 +51,17 @@ impl ExecOrder<'_> {
             || !process.scheduling.is_none()
             || process.exec_affinity.as_ref().is_some_and(|affinity| !affinity.last.is_empty())
             || self.plan.listener.is_some();
-        // By ordinary code it asks all the same; and the filter may be loaded already.
-        let is_filtered = self.plan.filter_flags.is_some();
-        let may = |call| !is_filtered || seccomp::lets(self.filter, call);
-        let is_alone = departure(self.listen_fds) == Departure::Late;
-        match !gets_more && is_alone && CALLS_OF_ANNOUNCEMENT.iter().all(may) {
+        match !gets_more && self.can_announce() {
             true => Birth::Announced,
             false => Birth::Answered,
         }
+    }
+
+    /// Whether it can say itself who it is: from the loop, and by calls that its filter lets through, for that may be loaded
+    /// before.
+    fn can_announce(&self) -> bool {
+        let may = |call| self.plan.filter_flags.is_none() || seccomp::lets(self.filter, call);
+        departure(self.listen_fds) == Departure::Late && CALLS_OF_ANNOUNCEMENT.iter().all(may)
     }
 }
 
@@ -102,11 +105,12 @@ pub(super) fn cgroup(order: &ExecOrder<'_>) -> Result<Option<Cgroup>> {
 /// Clones the helper into the cgroup, on the processors that are its first.
 pub(super) fn clone_helper(
     order: &ExecOrder<'_>,
+    birth: Birth,
     cgroup: Option<&Cgroup>,
     proc: &Proc,
 ) -> Result<(Link, Unadopted)> {
     let (link, helper_link) = Link::pair()?;
-    let joining = order.joining(helper_link)?;
+    let joining = order.joining(helper_link, birth)?;
     let affinity = order.plan.process.exec_affinity.as_ref().filter(|affinity| !affinity.initial.is_empty());
     let before = affinity.map(|affinity| run_on(&affinity.initial.mask())).transpose()?;
     let inner;

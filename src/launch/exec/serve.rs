@@ -12,7 +12,7 @@ use crate::container::cgroup::{Cgroup, Tree};
 use crate::container::handshake::{Done, Link, Message};
 use crate::container::rdt;
 use crate::container::status::{Status, cannot_exec};
-use crate::error::{Doing, Kind, Result, errno_of, failure, invalid};
+use crate::error::{Doing, Kind, Result, best_effort, errno_of, failure, invalid};
 use crate::launch::birth::Unadopted;
 use crate::launch::foreground::Signals;
 use crate::launch::newborn::{self, Patience};
@@ -55,9 +55,10 @@ impl<'a, 'o> Host<'a, 'o> {
         proc: &'a Proc,
         cgroup: Option<&'a Cgroup>,
         link: Link,
+        birth: Birth,
     ) -> Self {
         let terminal = if order.plan.process.terminal.is_some() { None } else { Some(None) };
-        Self { order, proc, cgroup, link, process: None, birth: order.birth(), is_confirmed: false, terminal }
+        Self { order, proc, cgroup, link, process: None, birth, is_confirmed: false, terminal }
     }
 
     /// Answers until the link is closed: by execve, or by the end of all who had it.
@@ -65,6 +66,9 @@ impl<'a, 'o> Host<'a, 'o> {
         self.link.end_silence()?;
         let mut patience = Patience::default();
         while let Some((message, fd)) = self.link.receive_unless::<Message>(&mut || {
+            if self.is_program()? {
+                return Ok(false);
+            }
             self.goes_on(helper)?;
             match &self.process {
                 Some((_, process)) => patience.with(process, self.proc),
@@ -75,13 +79,17 @@ impl<'a, 'o> Host<'a, 'o> {
                 self.link.send(&Done, None)?;
             }
         }
-        let Some((pid, process)) = &self.process else {
-            return Err(self.lost("the process that joins the namespaces has ended", helper.ended()?));
-        };
-        match self.proc.process(*pid)?.is_some_and(|(_, now)| now.executed) {
-            true => Ok(()),
-            false => Err(self.lost(ENDED, process.ended()?)),
+        match &self.process {
+            None => Err(self.lost("the process that joins the namespaces has ended", helper.ended()?)),
+            Some((_, process)) if !self.is_program()? => Err(self.lost(ENDED, process.ended()?)),
+            Some(_) => Ok(()),
         }
+    }
+
+    /// Whether it has become its program, even if that has ended by now: it has nothing more to say.
+    fn is_program(&self) -> Result<bool> {
+        let Some((pid, _)) = &self.process else { return Ok(false) };
+        Ok(self.proc.process(*pid)?.is_some_and(|(_, now)| now.executed))
     }
 
     /// If somebody has killed it, that may have been the container's end: its own process is about to end then, too,
@@ -135,8 +143,10 @@ impl<'a, 'o> Host<'a, 'o> {
         }
     }
 
+    /// An error in a container that has gone, unless the program runs: it may be what has ended that. In this order: it is
+    /// the program before it ends anything.
     fn still_there(&self) -> Result<()> {
-        match self.order.init.is_ending()? {
+        match self.order.init.is_ending()? && !self.is_program()? {
             true => Err(cannot_exec(&self.order.record.id, Status::Stopped)),
             false => Ok(()),
         }
@@ -206,21 +216,31 @@ impl<'a, 'o> Host<'a, 'o> {
         listener::send(agent, &record.bundle, &fd, (*pid, state))
     }
 
-    /// The helper is gone, and may have said last whom it has cloned: that is killed and reaped, too. Who can't reap it
-    /// is the caller, and the end of a pid namespace waits until somebody has.
+    /// The helper is gone, and it or the process may have said last who that is: it is killed and reaped, too. Who can't
+    /// reap it is the caller, and the end of a pid namespace waits until somebody has. A process that has not said so by
+    /// then finds the link ended, and ends.
     pub(super) fn abandon(mut self) {
-        /// More than are ever on their way, unless somebody else sends them.
-        const MOST: u32 = 16;
+        self.hear_who_it_is();
+        best_effort("end the link", self.link.end());
+        self.hear_who_it_is();
+    }
+
+    /// Until there is silence, or the end.
+    fn hear_who_it_is(&mut self) {
+        /// More than the link holds, whoever has sent them.
+        const MOST: u32 = 1000;
         for _ in 0..MOST {
             if self.process.is_some() {
-                break;
+                return;
             }
             match self.link.receive_with_fd::<Message>() {
                 Ok(Some((Message::Born(_), Some(pidfd)))) => {
                     self.process = newborn::child(pidfd, self.proc).ok();
                 }
-                Ok(Some(_)) => {}
-                Ok(None) | Err(_) => break,
+                Ok(None) => return,
+                Err(error) if errno_of(&error) == Some(Errno::EAGAIN) => return,
+                // Of whoever has its end of the link.
+                Ok(Some(_)) | Err(_) => {}
             }
         }
     }

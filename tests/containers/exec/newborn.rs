@@ -13,7 +13,7 @@ use nix::unistd::Pid;
 use serde_json::json;
 
 use super::{exec, running, sh};
-use crate::support::bundle::{Bundle, add_mount, set_capabilities};
+use crate::support::bundle::{Bundle, add_mount, set_capabilities, set_namespace};
 use crate::support::fuse::SilentMount;
 use crate::support::{Case, case, eventually, installed, need, read, within};
 
@@ -121,6 +121,66 @@ fn it_waits_for_what_only_the_host_can_give_it() {
 }
 
 #[test]
+fn it_goes_on_by_its_own_word_when_who_has_cloned_it_is_killed() {
+    let case = case!();
+    need!(can_detach(), "this kernel lets no process leave its program's file");
+    need!(installed("strace"), "strace is not installed");
+    let b = running(&case, |_| {});
+    let log = case.path("trace");
+    // Between the birth and its word: the sibling does not make that call.
+    let slowly = "inject=clone:delay_exit=400000";
+    let strace =
+        ["strace", "-D", "-f", "-qq", "-e", "trace=clone", "-e", slowly, "-o", log.to_str().unwrap()];
+    let first = read(b.cgroup.join("cgroup.procs"));
+    let run = case.call_through(&strace, ["exec", &b.id, "/bin/sh", "-c", "echo here; exit 7"]).spawn();
+    eventually("it is its program", || run.stdout() == "here\n");
+    let pids = read(b.cgroup.join("cgroup.procs"));
+    let helpers: Vec<i32> = pids
+        .lines()
+        .filter(|pid| !first.lines().any(|other| other == *pid))
+        .filter(|pid| {
+            let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+            status.lines().any(|line| line == format!("NSpid:\t{pid}"))
+        })
+        .map(|pid| pid.parse().unwrap())
+        .collect();
+    let [helper] = helpers[..] else { panic!("{pids}: {helpers:?}") };
+    let helper = pidfd_open(Pid::from_raw(helper)).unwrap();
+    pidfd_signal(helper.as_fd(), libc::SIGKILL).unwrap();
+    let done = run.wait();
+    assert_eq!(done.code(), 7, "{done}");
+    case.delete(&b.id);
+}
+
+#[test]
+fn a_program_that_ends_its_container_has_run_however_late_that_is_seen() {
+    let case = case!();
+    need!(installed("strace"), "strace is not installed");
+    for share_pids in [false, true] {
+        let script = "trap 'exit 0' TERM; echo $$ >/pid; sleep 1000 & wait";
+        let b = case.script(script, |config| {
+            if share_pids {
+                set_namespace(config, "pid", None);
+            }
+        });
+        case.started(&b);
+        eventually("it can be asked to end", || {
+            std::fs::read(b.rootfs("pid")).is_ok_and(|pid| !pid.is_empty())
+        });
+        let log = case.path("trace");
+        let late = "inject=recvmsg:delay_enter=300000";
+        let strace = ["strace", "-D", "-qq", "-e", "trace=recvmsg", "-e", late, "-o", log.to_str().unwrap()];
+        let line = ["exec", &b.id, "/bin/sh", "-c", "echo here; kill $(cat /pid)"];
+        let done = case.call_through(&strace, line).finish();
+        // The end of a pid namespace may come before its own.
+        assert!(done.code() == 0 || done.code() == 137 && !share_pids, "{done}");
+        assert_eq!(done.stdout(), "here\n", "{done}");
+        assert!(read(&log).contains("DELAYED"), "{}", read(&log));
+        case.delete(&b.id);
+    }
+}
+
+#[test]
 fn who_gets_hold_of_its_link_makes_no_other_process_of_it() {
     let case = case!();
     let b = running(&case, |_| {});
@@ -133,7 +193,7 @@ fn who_gets_hold_of_its_link_makes_no_other_process_of_it() {
         signal(libc::SIGSTOP);
         if newborn(pid.as_raw()).is_some() {
             let fds = (3..40).filter_map(|number| pidfd_getfd(pidfd.as_fd(), number).ok());
-            stolen += fds.filter(|fd| says(fd, br#"{"Born":1}"#, &decoy)).count();
+            stolen += fds.filter(|fd| says(fd, br#"{"Born":1}"#, Some(&decoy))).count();
         }
         signal(libc::SIGCONT);
     };
@@ -159,10 +219,57 @@ fn who_gets_hold_of_its_link_makes_no_other_process_of_it() {
     case.delete(&b.id);
 }
 
-fn says(link: &OwnedFd, message: &[u8], with: &OwnedFd) -> bool {
-    let rights = [with.as_raw_fd()];
-    let control = [ControlMessage::ScmRights(&rights)];
-    sendmsg::<()>(link.as_raw_fd(), &[IoSlice::new(message)], &control, MsgFlags::MSG_NOSIGNAL, None).is_ok()
+fn says(link: &OwnedFd, message: &[u8], with: Option<&OwnedFd>) -> bool {
+    let rights: Vec<_> = with.iter().map(|fd| fd.as_raw_fd()).collect();
+    let rights = [ControlMessage::ScmRights(&rights)];
+    let control: &[ControlMessage<'_>] = if with.is_some() { &rights } else { &[] };
+    sendmsg::<()>(link.as_raw_fd(), &[IoSlice::new(message)], control, MsgFlags::MSG_NOSIGNAL, None).is_ok()
+}
+
+#[test]
+fn who_talks_in_its_place_does_not_hide_it_from_exec() {
+    let case = case!();
+    need!(can_detach(), "this kernel lets no process leave its program's file");
+    need!(installed("strace"), "strace is not installed");
+    let b = running(&case, |_| {});
+    let log = case.path("trace");
+    let strace = [
+        "strace",
+        "-D",
+        "-f",
+        "-qq",
+        "-e",
+        "trace=clone,getpid",
+        "-e",
+        "inject=clone:delay_exit=2000000",
+        "-e",
+        "inject=getpid:delay_enter=500000",
+        "-o",
+        log.to_str().unwrap(),
+    ];
+    let mut said = 0;
+    let talk = |pid: Pid, status: String| {
+        let host = status.lines().find_map(|line| line.strip_prefix("PPid:\t")).unwrap();
+        let host = pidfd_open(Pid::from_raw(host.parse().unwrap())).unwrap();
+        let pidfd = pidfd_open(pid).unwrap();
+        if said == 0 {
+            // All of it is heard after the process has gone on.
+            pidfd_signal(host.as_fd(), libc::SIGSTOP).unwrap();
+            for fd in (3..40).filter_map(|number| pidfd_getfd(pidfd.as_fd(), number).ok()) {
+                said += (0..40).filter(|_| says(&fd, b"nonsense", None)).count();
+            }
+            eventually("it is its program", || newborn(pid.as_raw()).is_none());
+            pidfd_signal(host.as_fd(), libc::SIGCONT).unwrap();
+        }
+    };
+    let work = || {
+        let done = case.call_through(&strace, ["exec", "-d", &b.id, "/bin/sleep", "1000"]).finish();
+        assert_eq!(done.code(), 255, "{done}");
+    };
+    watching(&b, talk, work);
+    assert_eq!(said, 40);
+    eventually("its process has ended", || read(b.cgroup.join("cgroup.procs")).lines().count() == 1);
+    case.delete(&b.id);
 }
 
 #[test]

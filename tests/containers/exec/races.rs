@@ -164,7 +164,7 @@ fn what_is_left_of_a_caller_that_is_killed_is_its_program() {
     let case = case!();
     let b = running(&case, |_| {});
     let run = exec(&case, &[&b.id, "/bin/sh", "-c", "echo here; exec sleep 100"]).spawn();
-    // Until it is the program it ends with its caller.
+    // Until it has told its caller of itself it ends with that.
     eventually("it runs", || run.stdout() == "here\n");
     drop(run);
     let left = case.call(["ps", &b.id]).finish().ok().stdout();
