@@ -14,7 +14,7 @@ use crate::error::{Doing, Kind, Result, failure};
 use crate::sys::Call;
 use crate::sys::fs::{self, Lookup, OFlag};
 
-pub use descriptors::{Descriptor, path_of};
+pub use descriptors::{Descriptor, path_of, real_path};
 pub use mounts::{Mounted, Sharing, mounted, mounts};
 pub use process::{ProcessStat, StartTime, Stat, Thread};
 

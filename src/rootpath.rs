@@ -139,8 +139,7 @@ impl Rootfs {
         }
         // O_NONBLOCK, and looked at once more: it may be another one by now.
         let file = self.open(at, OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY)?;
-        let opened = fs::stat(&file)?;
-        match (opened.st_dev, opened.st_ino) == (there.st_dev, there.st_ino) {
+        match fs::is_same(&fs::stat(&file)?, &there) {
             true => Ok(Some(file)),
             false => Err(invalid("exchanged while it was opened")),
         }

@@ -176,9 +176,9 @@ fn execution(hook: &Hook) -> Result<Execution> {
     Ok(Execution { path, args, env: strings(hook.env())? })
 }
 
-/// Feeds a hook its input, keeps what it says on standard error, and waits for its end, or for the deadline or a
-/// reason to stop, and kills it then, with all of the process group that was made for it. A hook need not read, and may leave children
-/// that hold its standard error: neither is waited for.
+/// Feeds a hook its input, keeps what it says on standard error, and waits for its end. At the deadline, or for a reason
+/// to stop, it is killed, with all of the process group that was made for it. A hook need not read, and may leave
+/// children that hold its standard error: neither is waited for.
 fn supervise(
     mut child: Child,
     input: &[u8],

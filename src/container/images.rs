@@ -167,8 +167,7 @@ impl Dir {
 
     /// That another descriptor is of it, too: somebody who owns a directory above it may have put another one there.
     pub fn check_same(&self, other: &OwnedFd) -> Result<()> {
-        let number = |fd: &OwnedFd| fs::stat(fd).map(|stat| (stat.st_dev, stat.st_ino));
-        match number(&self.fd)? == number(other)? {
+        match fs::is_same(&fs::stat(&self.fd)?, &fs::stat(other)?) {
             true => Ok(()),
             false => Err(invalid(format!("{:?} is not the same any more", self.path))),
         }

@@ -3,13 +3,12 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::Pid;
 
 use crate::error::{Kind, Result, failure};
 use crate::proc::{Proc, ProcessStat};
 use crate::spec::record::ProcessId;
-use crate::sys::{Call, Errno, process, retry_eintr};
+use crate::sys::{Errno, process};
 
 /// A process that is there, held by its pidfd: it stays the same one.
 #[derive(Debug)]
@@ -72,9 +71,7 @@ impl Alive {
 
     /// Waits until it has ended; false if it has not within `limit`.
     pub fn wait(&self, limit: Duration) -> Result<bool> {
-        let timeout = PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX);
-        let mut fds = [PollFd::new(self.pidfd.as_fd(), PollFlags::POLLIN)];
-        Ok(retry_eintr(|| poll(&mut fds, timeout)).call(|| "poll(pidfd)")? > 0)
+        process::ends_within(self.pidfd.as_fd(), limit).map_err(Into::into)
     }
 
     /// As [`Self::wait`], until nothing of it can run any more. The first process of a pid namespace ends when all others

@@ -93,17 +93,12 @@ impl Store {
             }
             match self.lock(id) {
                 Err(error) if kind_of(&error) == Kind::NotFound => {}
-                Err(error) => {
-                    self.give_back(id);
-                    return Err(error);
-                }
+                Err(error) => return Err(self.given_back(id, error)),
+                // Locked until it has been given back.
                 Ok(entry) => match entry.record() {
                     Ok(None) => return Ok(entry),
                     Ok(Some(_)) => return Err(exists()),
-                    Err(error) => {
-                        self.give_back(id);
-                        return Err(error);
-                    }
+                    Err(error) => return Err(self.given_back(id, error)),
                 },
             }
         }
@@ -114,9 +109,10 @@ impl Store {
     }
 
     /// Removes the directory of an id that could not be taken: empty, it is nobody's, and otherwise it stays.
-    fn give_back(&self, id: &ContainerId) {
+    fn given_back(&self, id: &ContainerId, error: anyhow::Error) -> anyhow::Error {
         let removed = unlinkat(&self.dir, id.as_str(), UnlinkatFlags::RemoveDir);
         best_effort("remove the directory again", removed);
+        error
     }
 
     /// The container of this id, once no other verb is at work on it.

@@ -12,10 +12,10 @@ use crate::error::{Doing, Kind, Result, failure, invalid, unsupported};
 use crate::plan::Wishes;
 use crate::sys::fs::{self, OFlag};
 use crate::sys::tty::{self, Size};
-use crate::sys::{Call, exe, process};
-use crate::verbs::Runtime;
+use crate::sys::{Call, process};
 use crate::verbs::create::Creation;
 use crate::verbs::run::{Attendance, run as attend};
+use crate::verbs::{Runtime, be_able_to_leave};
 
 /// Runs the container and answers its exit code. Nothing of it is left afterwards.
 pub(super) fn run(options: &RunOptions) -> Result<u8> {
@@ -64,11 +64,7 @@ fn check(options: &RunOptions) -> Result<()> {
 
 /// Whatever the caller has left open or masked is not the container's.
 fn prepare_process() -> Result<()> {
-    if !exe::can_detach() && !exe::is_sealed() {
-        // The runtime would do it later, and all that comes before would be done twice.
-        let never = exe::restart_sealed()?;
-        match never {}
-    }
+    be_able_to_leave()?;
     process::umask(0o022);
     process::cloexec_from(3).map_err(Into::into)
 }

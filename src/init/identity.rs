@@ -13,7 +13,6 @@ use crate::plan::user::Groups;
 use crate::sys::fs;
 use crate::sys::{Call, Errno, SysError, caps, process};
 
-const CAP_SYS_ADMIN: u8 = 21;
 /// linux/magic.h, PIPEFS_MAGIC.
 const PIPEFS: nix::sys::statfs::FsType = nix::sys::statfs::FsType(0x5049_5045);
 
@@ -101,7 +100,7 @@ pub fn own_if_pipe(fd: BorrowedFd<'_>, uid: Option<u32>, gid: Option<u32>) -> Re
 /// PR_SET_MM_MAP).
 fn kept_for_later(candidate: &Candidate<'_>) -> u64 {
     match candidate.filter_needs_more() || candidate.departure == Departure::Late {
-        true => 1 << CAP_SYS_ADMIN,
+        true => caps::SYS_ADMIN,
         false => 0,
     }
 }

@@ -65,11 +65,17 @@ pub(super) fn enter(given: &mut Inherited<'_>) -> Result<PidJoin> {
     Ok(pid_join)
 }
 
+/// CLONE_NEW* bits as nix has them; of a time namespace it has none.
+fn flags(kinds: u64) -> CloneFlags {
+    #[expect(clippy::cast_possible_truncation, reason = "CLONE_NEW* bits are ints")]
+    let bits = kinds as libc::c_int;
+    CloneFlags::from_bits_retain(bits)
+}
+
 /// What a clone would have made.
 fn make(plan: &Plan, new: u64) -> Result<()> {
     // Several at once: a new user namespace comes first, and the others belong to it.
-    #[expect(clippy::cast_possible_truncation, reason = "CLONE_NEW* bits are ints")]
-    let new = CloneFlags::from_bits_retain(new as libc::c_int);
+    let new = flags(new);
     unshare(new).call(|| format!("unshare({new:?})")).map_err(|error| explain_new(error, plan).into())
 }
 
@@ -158,8 +164,7 @@ fn explain(error: SysError) -> SysError {
 
 fn set(fd: &OwnedFd, join: &Join) -> Result<(), SysError> {
     // The kernel compares the type.
-    #[expect(clippy::cast_possible_truncation, reason = "CLONE_NEW* bits are ints")]
-    let kind = CloneFlags::from_bits_truncate(join.kind as libc::c_int);
+    let kind = flags(join.kind);
     setns(fd.as_fd(), kind).call(|| format!("setns({kind:?})"))
 }
 
@@ -171,7 +176,7 @@ fn make_clocks(plan: &Plan) -> Result<()> {
     if !namespaces.makes(Kind::Time) || namespaces.time_offsets.is_none() && !namespaces.has_strangers() {
         return Ok(());
     }
-    let time = CloneFlags::from_bits_retain(0x80);
+    let time = flags(bit(Kind::Time));
     unshare(time).call(|| "unshare(CLONE_NEWTIME)")?;
     if let Some(offsets) = &namespaces.time_offsets {
         set_offsets(offsets)?;

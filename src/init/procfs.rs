@@ -23,8 +23,6 @@ use crate::sys::mount::{self, MountAttr};
 use crate::sys::process::{self, SIBLING, Side, clone3, exit_now};
 use crate::sys::{Call, Errno, SysError, caps, exe};
 
-const CAP_SYS_ADMIN: u64 = 1 << 21;
-
 /// A context in which a procfs of a pid namespace is configured.
 #[derive(Debug)]
 pub(super) struct Context {
@@ -136,7 +134,7 @@ fn open_within(
     crate::log::leave_file();
     process::close_all_but(3, &[link.fd()])?;
     caps::clear_ambient()?;
-    caps::set(CAP_SYS_ADMIN, CAP_SYS_ADMIN, 0)?;
+    caps::set(caps::SYS_ADMIN, caps::SYS_ADMIN, 0)?;
     confine()?;
     match clone3(SIBLING, None).map_err(|error| Report::of(error, hints))? {
         Side::Host(pid, pidfd) => link.send(&Message::Born(pid.as_raw()), Some(pidfd.as_fd()))?,

@@ -245,9 +245,8 @@ fn refuse_own(kind: u64, fd: &OwnedFd) -> Result<()> {
         kind if kind == bit(LinuxNamespaceType::Mount) => "/proc/self/ns/mnt",
         _ => return Ok(()),
     };
-    let own = fs::stat(fs::open(path, OFlag::O_RDONLY)?)?;
-    let there = fs::stat(fd)?;
-    match (own.st_dev, own.st_ino) == (there.st_dev, there.st_ino) {
+    let own = fs::open(path, OFlag::O_RDONLY)?;
+    match ns::is_same(own.as_fd(), fd.as_fd())? {
         true => Err(invalid("it is the runtime's own: leave it out of linux.namespaces")),
         false => Ok(()),
     }

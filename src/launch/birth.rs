@@ -3,7 +3,6 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::wait::WaitStatus;
 use nix::unistd::Pid;
 
@@ -15,7 +14,6 @@ use crate::error::{Doing, Kind, Result, best_effort, failure};
 use crate::init::{self, Inherited};
 use crate::plan::Plan;
 use crate::sys::process::{self, SIBLING, Side, clone3, exit_now};
-use crate::sys::{Call, retry_eintr};
 
 /// The one clone: init begins in its namespaces and in its cgroup. All that is inherited is closed on this
 /// side afterwards.
@@ -137,7 +135,7 @@ impl Unadopted {
 
     /// Whether it has ended by then.
     pub(super) fn ends_within(&self, limit: Duration) -> Result<bool> {
-        has_ended(self.pidfd()?, limit)
+        process::ends_within(self.pidfd()?, limit).map_err(Into::into)
     }
 
     /// The process; readable when it has ended.
@@ -164,16 +162,10 @@ impl Drop for Unadopted {
 /// One that waits in the kernel for what can't be interrupted, a file system that does not answer, is left to whoever
 /// reaps for this process: its caller would wait as long, and SIGKILL alone would end that.
 fn reap_killed(pidfd: BorrowedFd<'_>) -> Result<()> {
-    match has_ended(pidfd, DEADLINE)? {
+    match process::ends_within(pidfd, DEADLINE)? {
         false => {
             Err(failure(Kind::System, format!("killed, and still there after {} s", DEADLINE.as_secs())))
         }
         true => process::reap(pidfd).map(drop).map_err(Into::into),
     }
-}
-
-fn has_ended(pidfd: BorrowedFd<'_>, limit: Duration) -> Result<bool> {
-    let mut fds = [PollFd::new(pidfd, PollFlags::POLLIN)];
-    let limit = PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX);
-    Ok(retry_eintr(|| poll(&mut fds, limit)).call(|| "poll(pidfd)")? > 0)
 }

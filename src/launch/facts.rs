@@ -1,5 +1,6 @@
 //! Runs in: host. What the plan depends on besides the configuration. What it does not ask for is not looked up.
 
+use std::os::fd::AsFd;
 use std::path::Path;
 
 use crate::error::Result;
@@ -7,6 +8,7 @@ use crate::plan::{HostFacts, namespaces};
 use crate::proc::Proc;
 use crate::spec::oci::{LinuxNamespaceType, Process, Spec};
 use crate::sys::fs::{self, OFlag};
+use crate::sys::{SysError, namespace};
 
 /// What is so on this machine, as far as this configuration is concerned.
 pub fn of(spec: &Spec) -> Result<HostFacts> {
@@ -47,16 +49,15 @@ fn runtimes_own(spec: &Spec) -> u64 {
     own.fold(0, |bits, ns| bits | namespaces::bit(ns.typ()))
 }
 
-/// namespaces(7): two files are the same namespace if device and inode are. One that can't be opened is for whoever
-/// joins it to complain about.
+/// One that can't be opened is for whoever joins it to complain about.
 fn is_runtimes_own(kind: LinuxNamespaceType, path: &Path) -> bool {
-    let identity = |path: &Path| {
-        let stat = fs::open(path, OFlag::O_PATH).and_then(fs::stat).ok()?;
-        Some((stat.st_dev, stat.st_ino))
-    };
     // A type displays as its file's name.
     let own = Path::new("/proc/self/ns").join(kind.to_string());
-    identity(path).is_some_and(|there| identity(&own) == Some(there))
+    let compare = || -> Result<bool, SysError> {
+        let (there, own) = (fs::open(path, OFlag::O_PATH)?, fs::open(&own, OFlag::O_PATH)?);
+        namespace::is_same(there.as_fd(), own.as_fd())
+    };
+    compare().unwrap_or(false)
 }
 
 /// The module's own parameter: `Y`. Without the module there is none.

@@ -17,19 +17,13 @@ use crate::container::notify::Proxy;
 use crate::error::{Doing, Kind, Result, best_effort, failure};
 use crate::sys::{Call, process, retry_eintr, tty};
 
-/// Signals that are this process's own and not the container's.
-const KEPT: [Signal; 9] = [
-    Signal::SIGCHLD,
-    Signal::SIGWINCH,
-    Signal::SIGTTIN,
-    Signal::SIGTTOU,
-    // Of faults in this process itself; a hook that does not read its input is one.
-    Signal::SIGPIPE,
-    Signal::SIGSEGV,
-    Signal::SIGBUS,
-    Signal::SIGFPE,
-    Signal::SIGILL,
-];
+/// Signals that tell of faults in this process itself; a hook that does not read its input is one. They are never held.
+const FAULTS: [Signal; 5] =
+    [Signal::SIGPIPE, Signal::SIGSEGV, Signal::SIGBUS, Signal::SIGFPE, Signal::SIGILL];
+/// Others that are this process's own and not the container's.
+const OWN: [Signal; 4] = [Signal::SIGCHLD, Signal::SIGWINCH, Signal::SIGTTIN, Signal::SIGTTOU];
+/// Signals that ask a process to end.
+const ASKING: [Signal; 4] = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT];
 
 /// What comes in while the container runs, held back from before its birth: no signal is lost.
 #[derive(Debug)]
@@ -42,24 +36,21 @@ impl Signals {
     /// Holds signals back. Init gives itself the default again.
     pub fn hold() -> Result<Self> {
         let mut set = SigSet::all();
-        for fault in &KEPT[4..] {
-            set.remove(*fault);
-        }
-        let mut previous = SigSet::empty();
-        sigprocmask(SigmaskHow::SIG_SETMASK, Some(&set), Some(&mut previous)).call(|| "sigprocmask()")?;
-        let fd = SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
-            .call(|| "signalfd()")?;
-        Ok(Self { fd, previous })
+        FAULTS.into_iter().for_each(|fault| set.remove(fault));
+        Self::held(SigmaskHow::SIG_SETMASK, &set)
     }
 
     /// As [`Self::hold`], of those alone that ask a process to end.
     pub fn that_ask_to_end() -> Result<Self> {
-        let asking = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT];
         // What is ignored would be seen all the same while it is blocked.
-        let set: SigSet = asking.into_iter().filter(|signal| !process::is_ignored(*signal)).collect();
+        let set = ASKING.into_iter().filter(|signal| !process::is_ignored(*signal)).collect();
+        Self::held(SigmaskHow::SIG_BLOCK, &set)
+    }
+
+    fn held(how: SigmaskHow, set: &SigSet) -> Result<Self> {
         let mut previous = SigSet::empty();
-        sigprocmask(SigmaskHow::SIG_BLOCK, Some(&set), Some(&mut previous)).call(|| "sigprocmask()")?;
-        let fd = SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
+        sigprocmask(how, Some(set), Some(&mut previous)).call(|| "sigprocmask()")?;
+        let fd = SignalFd::with_flags(set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
             .call(|| "signalfd()")?;
         Ok(Self { fd, previous })
     }
@@ -79,34 +70,37 @@ impl Signals {
 
     /// An error if one has come that asks to end: for who waits for something else than the container's end.
     pub fn refuse_to_wait(&self) -> Result<()> {
-        let asking = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT];
-        while let Some(info) = self.fd.read_signal().call(|| "read(signalfd)")? {
-            if asking.iter().any(|signal| Some(*signal as i32) == i32::try_from(info.ssi_signo).ok()) {
-                return Err(failure(Kind::System, format!("ended by signal {}", info.ssi_signo)));
+        while let Some(number) = self.next()? {
+            if is_among(&ASKING, number) {
+                return Err(failure(Kind::System, format!("ended by signal {number}")));
             }
         }
         Ok(())
     }
 
     /// The number of one that has come, which is then dealt with.
-    pub fn next(&self) -> Result<Option<u32>> {
+    pub fn next(&self) -> Result<Option<i32>> {
         let info = self.fd.read_signal().call(|| "read(signalfd)")?;
-        Ok(info.map(|info| info.ssi_signo))
+        Ok(info.and_then(|info| i32::try_from(info.ssi_signo).ok()))
     }
 
     /// Passes what has come to the container, and answers what was for this process.
     fn forward(&self, to: BorrowedFd<'_>) -> Result<Own> {
         let mut own = Own::default();
-        while let Some(info) = self.fd.read_signal().call(|| "read(signalfd)")? {
-            let number = i32::try_from(info.ssi_signo).unwrap_or(0);
-            own.resized |= number == Signal::SIGWINCH as i32;
-            own.child_ended |= number == Signal::SIGCHLD as i32;
-            if !KEPT.iter().any(|kept| *kept as i32 == number) {
+        while let Some(number) = self.next()? {
+            own.resized |= is_among(&[Signal::SIGWINCH], number);
+            own.child_ended |= is_among(&[Signal::SIGCHLD], number);
+            if !is_among(&OWN, number) && !is_among(&FAULTS, number) {
                 best_effort("forward a signal", process::pidfd_signal(to, number));
             }
         }
         Ok(own)
     }
+}
+
+/// Real-time signals have a number and no name.
+fn is_among(signals: &[Signal], number: i32) -> bool {
+    signals.iter().any(|signal| *signal as i32 == number)
 }
 
 /// What signals have told this process itself.
@@ -196,7 +190,10 @@ fn code(status: WaitStatus) -> Result<u8> {
     match status {
         WaitStatus::Exited(_, code) => Ok(u8::try_from(code).unwrap_or(u8::MAX)),
         WaitStatus::Signaled(_, signal, _) => Ok(u8::try_from(128 + signal as i32).unwrap_or(u8::MAX)),
-        other => Err(failure(Kind::System, format!("the container's process ended as {other:?}"))),
+        other => Err(failure(
+            Kind::System,
+            format!("the container's process has ended: {}", process::ending(other)),
+        )),
     }
 }
 

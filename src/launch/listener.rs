@@ -5,7 +5,7 @@
 //! nothing to answer with yet. So init only says beforehand which number the listener will have, loads the
 //! filter and waits; the listener is taken with pidfd_getfd(2), and init goes on when the agent has it.
 
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::Instant;
 
@@ -17,6 +17,7 @@ use crate::container::destruction::DEADLINE;
 use crate::container::handshake::Link;
 use crate::error::{Doing, Kind, Result, failure};
 use crate::plan::seccomp::Listener;
+use crate::proc::path_of;
 use crate::spec::OCI_VERSION;
 use crate::spec::oci::{ContainerProcessStateBuilder, State};
 use crate::sys::{Call, Errno, process, retry_eintr};
@@ -52,9 +53,8 @@ fn still_loading(link: &Link) -> Result<()> {
 
 /// pidfd_getfd(2) takes whatever has the number.
 fn check(fd: OwnedFd) -> Result<OwnedFd> {
-    let name = nix::fcntl::readlink(format!("/proc/self/fd/{}", fd.as_raw_fd()).as_str())
-        .call(|| "readlink(/proc/self/fd)")?;
-    match name == "anon_inode:seccomp notify" {
+    let name = path_of(fd.as_fd())?;
+    match name == Path::new("anon_inode:seccomp notify") {
         true => Ok(fd),
         false => Err(failure(Kind::System, format!("init offered {name:?} as a seccomp listener"))),
     }

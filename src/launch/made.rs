@@ -132,11 +132,12 @@ impl<'a> Made<'a> {
         // A hook without a timeout may hang; who asks this process to end, or deletes the container, does not.
         let signals = Signals::that_ask_to_end()?;
         let urged = self.entry()?.urged();
-        let mut stops = vec![
-            Stop { fd: signals.fd(), why: "for a signal asks this command to end" },
-            Stop { fd: init.pidfd()?, why: "for init has ended" },
+        let stops = [
+            Stop::if_deleted(urged.as_ref()),
+            Some(Stop { fd: signals.fd(), why: "for a signal asks this command to end" }),
+            Some(Stop { fd: init.pidfd()?, why: "for init has ended" }),
         ];
-        stops.splice(..0, Stop::if_deleted(urged.as_ref()));
+        let stops: Vec<Stop<'_>> = stops.into_iter().flatten().collect();
         let (cwd, output) = (&self.record.bundle, self.hook_output);
         let on = |kind| Occasion { kind, state: &state, cwd, output, stops: &stops };
         let ran = hooks::run(on("prestart"), &plan.hooks.prestart)

@@ -37,7 +37,7 @@ impl Receiver {
     /// a byte.
     pub(super) fn send(&self, words: &[u8], fd: BorrowedFd<'_>) -> Result<()> {
         let sent = net::send(self.socket.as_fd(), words, Some(fd)).doing(|| self.name.clone())?;
-        // SIGPIPE is ignored by std.
+        // A peer that has gone is an error: SIGPIPE is ignored since this program began (sys::entry).
         (&self.socket)
             .write_all(words.get(sent..).unwrap_or_default())
             .call(|| "write()")

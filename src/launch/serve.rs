@@ -244,7 +244,7 @@ impl Host<'_, '_> {
 
 /// Somebody has ended init: `status`, if it is known yet.
 fn lost(status: Option<WaitStatus>) -> anyhow::Error {
-    let how = status.map(|status| format!(": {status:?}")).unwrap_or_default();
+    let how = status.map(|status| format!(": {}", process::ending(status))).unwrap_or_default();
     failure(Kind::System, format!("init has ended unexpectedly{how}"))
 }
 

@@ -183,7 +183,7 @@ pub fn compile(kept: &ForExec, asked: &Asked, process: &Process, facts: HostFact
     })
 }
 
-/// Those that init had: see `init::namespaces`.
+/// Those that init had: see `init::identity`.
 fn first_ids(kept: &ForExec) -> Result<Option<(u32, u32)>> {
     if kept.namespaces & bit(LinuxNamespaceType::User) == 0 {
         return Ok(None);

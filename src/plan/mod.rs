@@ -230,7 +230,7 @@ pub fn compile(bundle: &Bundle, id: &str, facts: HostFacts, wishes: Wishes) -> R
     let mut plan = Plan {
         authority: facts.authority(),
         cgroup: resources::plan(spec, linux, id, wishes.driver)?
-            .owned_by(resources::owner::plan(spec, linux, &namespaces, facts))
+            .owned_by(resources::owner::plan(spec, &namespaces, facts))
             .may_be_denied(facts.authority(), wishes.rootless),
         sysctls_by: sysctl::mount_for(&sysctls, &rootfs.mounts),
         sysctls,

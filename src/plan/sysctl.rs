@@ -98,14 +98,10 @@ fn path(key: &str) -> Result<String> {
     let path: String = match key.find(['.', '/']) {
         Some(at) if key.as_bytes()[at] == b'.' => key
             .chars()
-            .map(|c| {
-                if c == '.' {
-                    '/'
-                } else if c == '/' {
-                    '.'
-                } else {
-                    c
-                }
+            .map(|c| match c {
+                '.' => '/',
+                '/' => '.',
+                other => other,
             })
             .collect(),
         _ => key.to_owned(),

@@ -1,7 +1,7 @@
 //! What is open: proc_pid_fd(5), proc_pid_fdinfo(5).
 
-use std::os::fd::{AsRawFd, BorrowedFd};
-use std::path::PathBuf;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use nix::sys::stat::{FileStat, major, minor};
@@ -10,7 +10,7 @@ use nix::unistd::Pid;
 use super::Proc;
 use crate::error::Result;
 use crate::sys::Call;
-use crate::sys::fs::OFlag;
+use crate::sys::fs::{self, OFlag};
 
 /// Something that a process has open.
 #[derive(Clone, Debug)]
@@ -81,6 +81,11 @@ fn is_locked(info: &str, file: &str) -> bool {
 pub fn path_of(fd: BorrowedFd<'_>) -> Result<PathBuf> {
     let link = format!("/proc/self/fd/{}", fd.as_raw_fd());
     Ok(nix::fcntl::readlink(link.as_str()).call(|| format!("readlink({link:?})"))?.into())
+}
+
+/// Where a path leads, all links followed: as /proc/self/mountinfo names it.
+pub fn real_path(path: &Path) -> Result<PathBuf> {
+    path_of(fs::open(path, OFlag::O_PATH)?.as_fd())
 }
 
 #[cfg(test)]

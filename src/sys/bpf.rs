@@ -1,8 +1,8 @@
 //! Device programs of cgroup v2: bpf(2), BPF_PROG_TYPE_CGROUP_DEVICE.
 
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
-use super::{Call, SysError, check};
+use super::{Call, SysError, check, owned};
 
 const PROG_LOAD: u32 = 5;
 const PROG_ATTACH: u32 = 8;
@@ -87,9 +87,7 @@ pub fn load_device_program(program: &[u64]) -> Result<OwnedFd, SysError> {
     };
     // SAFETY: `attr` points at `program` and a static string, which outlive the call; the kernel verifies both.
     let rc = unsafe { libc::syscall(libc::SYS_bpf, PROG_LOAD, &raw const attr, size_of::<LoadAttr>()) };
-    #[expect(clippy::cast_possible_truncation, reason = "the kernel returns an int")]
-    // SAFETY: the kernel has just returned this descriptor to us.
-    check(rc).map(|fd| unsafe { OwnedFd::from_raw_fd(fd as RawFd) }).call(call)
+    check(rc).map(owned).call(call)
 }
 
 /// How a program comes to a cgroup.
@@ -185,11 +183,7 @@ fn program_of(id: u32) -> Result<OwnedFd, SysError> {
     // SAFETY: `attr` is the structure that the command reads, and it outlives the call.
     let rc =
         unsafe { libc::syscall(libc::SYS_bpf, PROG_GET_FD_BY_ID, &raw const attr, size_of::<ByIdAttr>()) };
-    #[expect(clippy::cast_possible_truncation, reason = "the kernel returns an int")]
-    // SAFETY: the kernel has just returned this descriptor to us.
-    check(rc)
-        .map(|fd| unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
-        .call(|| format!("bpf(PROG_GET_FD_BY_ID, {id})"))
+    check(rc).map(owned).call(|| format!("bpf(PROG_GET_FD_BY_ID, {id})"))
 }
 
 /// BPF_OBJ_GET_INFO_BY_FD.

@@ -5,6 +5,9 @@ use std::ffi::{c_int, c_ulong};
 use super::process::prctl;
 use super::{Call, SysError, check};
 
+/// CAP_SYS_ADMIN as a mask.
+pub const SYS_ADMIN: u64 = 1 << 21;
+
 const VERSION_3: u32 = 0x2008_0522;
 
 /// struct __user_cap_header_struct.

@@ -118,6 +118,11 @@ pub fn stat(fd: impl AsFd) -> Result<FileStat, SysError> {
     nix::sys::stat::fstat(fd).call(|| "fstat()")
 }
 
+/// Whether both are of one file: device and inode are the same.
+pub fn is_same(one: &FileStat, other: &FileStat) -> bool {
+    (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
+}
+
 /// The file type bits of a mode: S_IFDIR, S_IFREG, ...
 pub fn file_type(stat: &FileStat) -> u32 {
     stat.st_mode & libc::S_IFMT

@@ -19,6 +19,7 @@ pub mod seccomp;
 pub mod tty;
 
 use std::fmt;
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 
 pub use nix::errno::Errno;
 
@@ -63,6 +64,14 @@ impl<T> Call<T> for std::io::Result<T> {
 /// The result of a raw system call: -1 means errno.
 fn check(rc: libc::c_long) -> nix::Result<libc::c_long> {
     if rc == -1 { Err(Errno::last()) } else { Ok(rc) }
+}
+
+/// A descriptor that a raw system call has answered.
+fn owned(fd: libc::c_long) -> OwnedFd {
+    #[expect(clippy::cast_possible_truncation, reason = "the kernel returns an int")]
+    let fd = fd as RawFd;
+    // SAFETY: callers pass what the kernel has just returned to them, so nobody else owns it.
+    unsafe { OwnedFd::from_raw_fd(fd) }
 }
 
 /// Runs `attempt` again for as long as a signal interrupts it.

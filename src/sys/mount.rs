@@ -5,14 +5,14 @@ mod whole;
 
 use std::ffi::CString;
 use std::fmt;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use nix::errno::Errno;
 use nix::mount::MntFlags;
 
-use super::{Call, SysError, check};
+use super::{Call, SysError, check, owned};
 pub use whole::{Whole, takes_parameters_whole};
 
 const FSOPEN_CLOEXEC: u32 = 1;
@@ -109,13 +109,6 @@ impl Depth {
             Depth::Recursive => libc::AT_RECURSIVE as u32,
         }
     }
-}
-
-fn owned(rc: libc::c_long) -> OwnedFd {
-    #[expect(clippy::cast_possible_truncation, reason = "the kernel returns an int")]
-    let fd = rc as RawFd;
-    // SAFETY: the kernel has just returned this descriptor to us, so nobody else owns it.
-    unsafe { OwnedFd::from_raw_fd(fd) }
 }
 
 fn c_string(text: &[u8]) -> nix::Result<CString> {

@@ -31,6 +31,5 @@ pub fn owner(fd: BorrowedFd<'_>) -> Result<OwnedFd, SysError> {
 
 /// namespaces(7): two files are the same namespace if device and inode are.
 pub fn is_same(one: BorrowedFd<'_>, other: BorrowedFd<'_>) -> Result<bool, SysError> {
-    let (one, other) = (fs::stat(one)?, fs::stat(other)?);
-    Ok((one.st_dev, one.st_ino) == (other.st_dev, other.st_ino))
+    Ok(fs::is_same(&fs::stat(one)?, &fs::stat(other)?))
 }

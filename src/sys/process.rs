@@ -14,7 +14,8 @@ use super::{Call, SysError, check};
 
 pub use clone::{SIBLING, Side, clone3, exit_now};
 pub use pidfd::{
-    how_it_ended, is_child, is_ending, pidfd_getfd, pidfd_open, pidfd_signal, reap, was_born_dead,
+    ending, ends_within, how_it_ended, is_child, is_ending, pidfd_getfd, pidfd_open, pidfd_signal, reap,
+    was_born_dead,
 };
 pub use signals::{
     BrokenPipe, is_ignored, notice_children, on_broken_pipe, on_large_file_fail, reset_signals, signal_number,

@@ -55,8 +55,9 @@ impl Runtime {
     }
 }
 
-/// Where the kernel lets no process leave the program's file, all of this runs from a copy of it.
-fn be_able_to_leave() -> Result<()> {
+/// Where the kernel lets no process leave the program's file, all of this runs from a copy of it: it begins anew then, so
+/// this comes before all else.
+pub fn be_able_to_leave() -> Result<()> {
     if !exe::can_detach() && !exe::is_sealed() {
         let never = exe::restart_sealed()?;
         match never {}
@@ -120,4 +121,15 @@ fn look(runtime: &Runtime, id: &ContainerId) -> Result<(Option<Record>, Current)
     let (record, gate) = runtime.store.peek(id)?;
     let current = Current::of(record.as_ref(), gate)?;
     Ok((record, current))
+}
+
+/// The same of one that `create` has recorded; an error if it has not come so far.
+fn look_recorded(runtime: &Runtime, id: &ContainerId) -> Result<(Record, Current)> {
+    match look(runtime, id)? {
+        (Some(record), current) => Ok((record, current)),
+        (None, current) => {
+            let text = format!("container {id} is {}: nothing is recorded of it yet", current.status);
+            Err(failure(Kind::InvalidState, text))
+        }
+    }
 }

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::io::ErrorKind;
 use std::process::{Command, Output, Stdio};
 
-use super::{Runtime, look};
+use super::{Runtime, look_recorded};
 use crate::container::id::ContainerId;
 use crate::container::status::Status;
 use crate::error::{Doing, Kind, Result, failure, unsupported};
@@ -13,11 +13,7 @@ use crate::error::{Doing, Kind, Result, failure, unsupported};
 /// The pids of all processes in the container's cgroup and below it, as this pid namespace numbers them; empty when
 /// it has stopped.
 pub fn pids(runtime: &Runtime, id: &ContainerId) -> Result<BTreeSet<i32>> {
-    let (record, current) = look(runtime, id)?;
-    let Some(record) = record else {
-        let text = format!("container {id} is {}: nothing is recorded of it yet", Status::Creating);
-        return Err(failure(Kind::InvalidState, text));
-    };
+    let (record, current) = look_recorded(runtime, id)?;
     match current.cgroup(&record)? {
         Some(cgroup) => {
             let pids = cgroup.processes().doing(|| format!("container {id}"))?;

@@ -1,34 +1,24 @@
 //! `state ID`: runtime.md, "Query State".
 
-use super::{Current, Runtime, look};
+use super::{Current, Runtime, look_recorded};
 use crate::container::cgroup::{Tree, Victim};
 use crate::container::id::ContainerId;
 use crate::container::status::Status;
-use crate::error::{Kind, Result, failure};
+use crate::error::Result;
 use crate::spec::record::{Oom, Record, StateDocument};
 
 /// The container's state as it is now.
 pub fn state(runtime: &Runtime, id: &ContainerId) -> Result<StateDocument> {
-    let (record, current) = looked_at(runtime, id)?;
+    let (record, current) = look_recorded(runtime, id)?;
     let oom = oom(&record, &current).or_else(|| oom_by_log(&record, &current));
     Ok(record.document(current.status.word(), current.pid(), oom))
 }
 
 /// The same for a list of many: the kernel's log is not read for each that has stopped.
 pub(super) fn brief(runtime: &Runtime, id: &ContainerId) -> Result<StateDocument> {
-    let (record, current) = looked_at(runtime, id)?;
+    let (record, current) = look_recorded(runtime, id)?;
     let oom = oom(&record, &current);
     Ok(record.document(current.status.word(), current.pid(), oom))
-}
-
-fn looked_at(runtime: &Runtime, id: &ContainerId) -> Result<(Record, Current)> {
-    match look(runtime, id)? {
-        (Some(record), current) => Ok((record, current)),
-        (None, _) => Err(failure(
-            Kind::InvalidState,
-            format!("container {id} is {}: nothing is recorded of it yet", Status::Creating),
-        )),
-    }
 }
 
 /// Only of what is known to have died of it: a container may go on when some of its processes are killed, and end of

@@ -131,7 +131,7 @@ const EXCUSES: [&str; 8] = [
     "that is not stopped",
     "nothing is recorded of it yet",
     // A created container is killed before `create` has answered.
-    "init has ended unexpectedly: Signaled",
+    "init has ended unexpectedly: killed by",
 ];
 
 /// Several commands at work on one id at any time.

@@ -31,6 +31,12 @@ impl Now {
     pub(super) fn of(cgroup: &Cgroup) -> Result<Self> {
         Events::of(cgroup)?.map_or(Ok(Self::GONE), |events| events.now())
     }
+
+    /// By the text of the file; of none, there is nothing in it.
+    pub(super) fn parse(text: &str) -> Self {
+        let is = |line: &str| text.lines().any(|other| other == line);
+        Self { populated: is("populated 1"), frozen: is("frozen 1") }
+    }
 }
 
 /// How waiting has ended.
@@ -60,7 +66,7 @@ impl Events {
             Err(Errno::ENODEV) => return Ok(Now::GONE),
             read => read.call(|| "pread(cgroup.events)")?,
         };
-        Ok(parse(&String::from_utf8_lossy(&text[..length])))
+        Ok(Now::parse(&String::from_utf8_lossy(&text[..length])))
     }
 
     /// Waits until something is so; `interrupt` becomes readable when it is not to be waited for any longer.
@@ -90,19 +96,14 @@ impl Events {
     }
 }
 
-fn parse(text: &str) -> Now {
-    let is = |line: &str| text.lines().any(|other| other == line);
-    Now { populated: is("populated 1"), frozen: is("frozen 1") }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Now, parse};
+    use super::Now;
 
     #[test]
     fn what_an_older_kernel_does_not_say_is_not_so() {
-        assert_eq!(parse("populated 1\nfrozen 0\n"), Now { populated: true, frozen: false });
-        assert_eq!(parse("populated 0\nfrozen 1\n"), Now { populated: false, frozen: true });
-        assert_eq!(parse("populated 1\n"), Now { populated: true, frozen: false });
+        assert_eq!(Now::parse("populated 1\nfrozen 0\n"), Now { populated: true, frozen: false });
+        assert_eq!(Now::parse("populated 0\nfrozen 1\n"), Now { populated: false, frozen: true });
+        assert_eq!(Now::parse("populated 1\n"), Now { populated: true, frozen: false });
     }
 }

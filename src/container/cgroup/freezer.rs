@@ -48,7 +48,7 @@ impl Tree {
 
     /// Whether all in a cgroup stand still, by itself or by one above it.
     pub fn is_frozen(&self, record: &CgroupRecord) -> Result<bool> {
-        Ok(self.short(record, "cgroup.events")?.lines().any(|line| line == "frozen 1"))
+        Ok(Now::parse(&self.short(record, "cgroup.events")?).frozen)
     }
 
     /// A small file of a cgroup; nothing if it is not there. In as few calls as can be: `state` and `start` ask.
@@ -89,7 +89,8 @@ impl Cgroup {
             Waited::TimedOut => Err(failure(
                 Kind::System,
                 format!(
-                    "not frozen after {limit:?}, and thawed again: {}; try again when that is over",
+                    "not frozen after {} s, and thawed again: {}; try again when that is over",
+                    limit.as_secs(),
                     stuck::list(&self.processes()?, stuck::Which::Awake)
                 ),
             )),
@@ -107,7 +108,12 @@ impl Cgroup {
             Waited::Met(_) => Ok(()),
             // Meanwhile, that is.
             _ => Err(self.frozen_by()?.map_or_else(
-                || failure(Kind::System, format!("still frozen {limit:?} after {FILE} was written")),
+                || {
+                    failure(
+                        Kind::System,
+                        format!("still frozen {} s after {FILE} was written", limit.as_secs()),
+                    )
+                },
                 |file| frozen_by(&file),
             )),
         }

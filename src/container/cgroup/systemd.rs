@@ -26,29 +26,23 @@ const BOOTED: &str = "/run/systemd/system";
 
 /// Makes a scope with this process in it.
 pub(super) fn start(tree: &Tree, scope: &Scope, unit: &UnitRecord, pid: Pid) -> Result<()> {
-    let started =
-        Systemd::connect(unit.manager).and_then(|mut systemd| systemd.start(tree, scope, unit.manager, pid));
-    started.doing(|| format!("scope {}", scope.name))
+    about(unit, |systemd| systemd.start(tree, scope, unit.manager, pid))
 }
 
 /// Ends a scope and forgets that it has failed, if it has; one that is gone is fine.
 pub(super) fn stop(unit: &UnitRecord) -> Result<()> {
-    let stopped = Systemd::connect(unit.manager).and_then(|mut systemd| systemd.stop(&unit.name));
-    stopped.doing(|| format!("scope {}", unit.name))
+    about(unit, |systemd| systemd.stop(&unit.name))
 }
 
 /// The same for one that may be another container's: only if nobody is in it. Whose it was has been killed, or his last
 /// process has ended in the moment in which systemd had begun to watch it and could not see that any more.
 pub fn stop_if_empty(tree: &Tree, unit: &UnitRecord) -> Result<()> {
-    let stopped =
-        Systemd::connect(unit.manager).and_then(|mut systemd| systemd.stop_if_empty(tree, &unit.name));
-    stopped.doing(|| format!("scope {}", unit.name))
+    about(unit, |systemd| systemd.stop_if_empty(tree, &unit.name))
 }
 
 /// Moves a process into the container's cgroup of the scope, from wherever it is.
 pub fn attach(unit: &UnitRecord, pid: Pid) -> Result<()> {
-    let attached = Systemd::connect(unit.manager).and_then(|mut systemd| systemd.attach(unit, pid));
-    attached.doing(|| format!("scope {}", unit.name))
+    about(unit, |systemd| systemd.attach(unit, pid))
 }
 
 /// Has systemd know of limits that are written to the scope's cgroup, until it ends: else it would write its own
@@ -58,8 +52,14 @@ pub(super) fn update<'a>(unit: &UnitRecord, limits: impl IntoIterator<Item = Lim
     if properties.is_empty() {
         return Ok(());
     }
-    let set = Systemd::connect(unit.manager).and_then(|mut systemd| systemd.set(&unit.name, &properties));
-    set.doing(|| format!("scope {}", unit.name))
+    about(unit, |systemd| systemd.set(&unit.name, &properties))
+}
+
+/// One conversation with the unit's manager.
+fn about(unit: &UnitRecord, say: impl FnOnce(&mut Systemd) -> Result<()>) -> Result<()> {
+    Systemd::connect(unit.manager)
+        .and_then(|mut systemd| say(&mut systemd))
+        .doing(|| format!("scope {}", unit.name))
 }
 
 /// Whose containers these are: root's are the machine's, unless this is a user's own root, in a user namespace, where

@@ -22,7 +22,7 @@ use crate::launch::{listener, scheduling};
 use crate::proc::Proc;
 use crate::spec::oci::ContainerState;
 use crate::sys::last_calls::Birth;
-use crate::sys::{Errno, sched};
+use crate::sys::{Errno, process, sched};
 
 /// What is said of a process that has gone without a word.
 const ENDED: &str =
@@ -102,7 +102,7 @@ impl<'a, 'o> Host<'a, 'o> {
         while was_killed && matches!(self.order.init.is_ending(), Ok(false)) && Instant::now() < end {
             std::thread::sleep(PAUSE);
         }
-        let how = how.map(|status| format!(": {status:?}")).unwrap_or_default();
+        let how = how.map(|status| format!(": {}", process::ending(status))).unwrap_or_default();
         failure(Kind::System, format!("{text}{how}"))
     }
 

@@ -1,6 +1,6 @@
 //! Runs in: host; `hold` in a process of its own. User namespaces for id-mapped mounts: mount_setattr(2).
 
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use crate::container::handshake::{Done, Link};
@@ -11,7 +11,7 @@ use crate::proc::{self, Mounted, Proc};
 use crate::sys::fs::{self, OFlag};
 use crate::sys::mount::{self, Depth};
 use crate::sys::process::{Side, clone3, exit_now};
-use crate::sys::{Call, Errno, SysError};
+use crate::sys::{Errno, SysError};
 
 /// A user namespace with these maps. It takes a process to make one, which is gone when this returns.
 pub(super) fn user_namespace(proc: &Proc, maps: &IdMaps) -> Result<OwnedFd> {
@@ -45,7 +45,7 @@ pub(super) fn explained(error: SysError, from: &Path, depth: Depth, user: Borrow
         tried.is_err_and(|e| e.errno == error.errno)
     };
     let mounts = proc::mounts().unwrap_or_default();
-    let real = real_path(from).unwrap_or_else(|_| from.to_owned());
+    let real = proc::real_path(from).unwrap_or_else(|_| from.to_owned());
     // The newest of the deepest: a /proc that an initrd has moved here is older than the root that it is in.
     let around = mounts.iter().filter(|mounted| real.starts_with(&mounted.at));
     let top = around.max_by_key(|mounted| mounted.at.components().count());
@@ -64,14 +64,4 @@ pub(super) fn explained(error: SysError, from: &Path, depth: Depth, user: Borrow
         }
         None => error.into(),
     }
-}
-
-/// As mountinfo names it: without symbolic links.
-fn real_path(path: &Path) -> Result<PathBuf> {
-    let there = fs::open(path, OFlag::O_PATH)?;
-    let name = format!("/proc/self/fd/{}", there.as_raw_fd());
-    nix::fcntl::readlink(name.as_str())
-        .call(|| format!("readlink({name:?})"))
-        .map(PathBuf::from)
-        .map_err(Into::into)
 }

@@ -1,7 +1,7 @@
 //! Runs in: host. The root file system that a container is restored in, and what of the host is mounted there.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::error::{Doing, Result};
 use crate::init::{Own, Sources, cut_root};
@@ -67,7 +67,9 @@ impl HostRoot {
         for step in &plan.rootfs.mounts {
             let (from, depth) = match &step.source {
                 // CRIU does not follow a link that is the source itself.
-                Source::Bind { from, depth, .. } => (real(from).doing(|| step.to_string())?, *depth),
+                Source::Bind { from, depth, .. } => {
+                    (proc::real_path(from).doing(|| step.to_string())?, *depth)
+                }
                 other => match own.shown_by(other) {
                     Some(path) => (path.to_owned(), Depth::Top),
                     None => continue,
@@ -108,11 +110,6 @@ fn copy(plan: &Plan, dir: BorrowedFd<'_>) -> Result<OwnedFd> {
     let mount = mount::clone_fd(dir, Depth::Recursive)?;
     cut_root(plan, &mount)?;
     Ok(mount)
-}
-
-/// Where a path leads, all links followed.
-fn real(path: &Path) -> Result<PathBuf> {
-    path_of(fs::open(path, OFlag::O_PATH)?.as_fd())
 }
 
 fn make_point(root: &Rootfs, at: &InRootfs, step: &MountStep) -> Result<()> {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::plan::HostFacts;
 use crate::plan::namespaces::Namespaces;
-use crate::spec::oci::{Linux, LinuxNamespaceType, Mount, Spec};
+use crate::spec::oci::{LinuxNamespaceType, Mount, Spec};
 
 /// The user of the container's process, who can make cgroups below his own then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,7 +16,7 @@ pub enum Owner {
 }
 
 /// `None` where it stays the runtime's.
-pub fn plan(spec: &Spec, linux: &Linux, namespaces: &Namespaces, facts: HostFacts) -> Option<Owner> {
+pub fn plan(spec: &Spec, namespaces: &Namespaces, facts: HostFacts) -> Option<Owner> {
     let uid = spec.process().as_ref()?.user().uid();
     let mounted = spec.mounts().iter().flatten().any(is_writable_tree);
     // An ordinary user can't give his files away.
@@ -30,10 +30,7 @@ pub fn plan(spec: &Spec, linux: &Linux, namespaces: &Namespaces, facts: HostFact
     if !namespaces.makes(LinuxNamespaceType::User) {
         return (uid != facts.euid).then_some(Owner::Host(uid));
     }
-    linux.uid_mappings().iter().flatten().find_map(|map| {
-        let offset = uid.checked_sub(map.container_id()).filter(|offset| *offset < map.size())?;
-        map.host_id().checked_add(offset).map(Owner::Host)
-    })
+    namespaces.id_maps.as_ref().and_then(|maps| maps.uid.on_host(uid)).map(Owner::Host)
 }
 
 fn is_writable_tree(mount: &Mount) -> bool {
@@ -61,7 +58,7 @@ mod tests {
         change(&mut config);
         let spec: Spec = serde_json::from_value(config).unwrap();
         let linux = spec.linux().as_ref().unwrap();
-        plan(&spec, linux, &Namespaces::plan(linux).unwrap(), HostFacts::default())
+        plan(&spec, &Namespaces::plan(linux).unwrap(), HostFacts::default())
     }
 
     fn map(config: &mut Value, user: Value) {

@@ -1,13 +1,15 @@
 //! Processes that are held: pidfd_open(2), waitid(2).
 
 use std::ffi::c_int;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus};
 use nix::unistd::Pid;
 
-use crate::sys::{Call, SysError, check, fs, retry_eintr};
+use crate::sys::{Call, SysError, check, owned, retry_eintr};
 
 /// pidfd_open(2). ESRCH when there is no such process.
 pub fn pidfd_open(pid: Pid) -> Result<OwnedFd, SysError> {
@@ -15,9 +17,7 @@ pub fn pidfd_open(pid: Pid) -> Result<OwnedFd, SysError> {
     let rc = check(unsafe { libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), 0) });
     // Linux 6.1 says so of a process that has been reaped while its session or process group lives on.
     let rc = rc.map_err(|errno| if errno == Errno::EINVAL { Errno::ESRCH } else { errno });
-    #[expect(clippy::cast_possible_truncation, reason = "the kernel returns an int")]
-    // SAFETY: the kernel has just returned this descriptor to us.
-    rc.map(|fd| unsafe { OwnedFd::from_raw_fd(fd as RawFd) }).call(|| format!("pidfd_open({pid})"))
+    rc.map(owned).call(|| format!("pidfd_open({pid})"))
 }
 
 /// pidfd_send_signal(2). `signal` is a number, for real-time signals have no name.
@@ -67,6 +67,22 @@ pub fn how_it_ended(pidfd: BorrowedFd<'_>) -> Result<Option<WaitStatus>, SysErro
     Ok((status != WaitStatus::StillAlive).then_some(status))
 }
 
+/// poll(2): whether a process has ended, or does so before this time is over. Anybody may ask.
+pub fn ends_within(pidfd: BorrowedFd<'_>, limit: Duration) -> Result<bool, SysError> {
+    let limit = PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX);
+    let mut fds = [PollFd::new(pidfd, PollFlags::POLLIN)];
+    Ok(retry_eintr(|| poll(&mut fds, limit)).call(|| "poll(pidfd)")? > 0)
+}
+
+/// How a process has ended, in words.
+pub fn ending(status: WaitStatus) -> String {
+    match status {
+        WaitStatus::Exited(_, code) => format!("exited {code}"),
+        WaitStatus::Signaled(_, signal, _) => format!("killed by {signal}"),
+        other => format!("{other:?}"),
+    }
+}
+
 /// waitid(2): an error (ECHILD) unless it is a child of this process that has not been reaped.
 pub fn is_child(pidfd: BorrowedFd<'_>) -> Result<(), SysError> {
     let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
@@ -75,10 +91,9 @@ pub fn is_child(pidfd: BorrowedFd<'_>) -> Result<(), SysError> {
 
 /// pidfd_getfd(2): a copy of another process's descriptor. It asks for the rights of ptrace(2).
 pub fn pidfd_getfd(pidfd: BorrowedFd<'_>, number: u32) -> Result<OwnedFd, SysError> {
-    // SAFETY: three integers; the descriptor that it answers is new, and nobody else's.
+    // SAFETY: three integers, no pointer.
     let rc = unsafe { libc::syscall(libc::SYS_pidfd_getfd, pidfd.as_raw_fd(), number, 0) };
-    let fd = check(rc).call(|| format!("pidfd_getfd({number})"))?;
-    Ok(fs::own(c_int::try_from(fd).unwrap_or(-1)))
+    check(rc).map(owned).call(|| format!("pidfd_getfd({number})"))
 }
 
 #[cfg(test)]

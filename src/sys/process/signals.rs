@@ -9,7 +9,8 @@ use crate::sys::fs::{self, OFlag};
 use crate::sys::{Call, SysError};
 
 /// Gives every signal that is ignored its default action and unblocks all: both would last through execve, be it that
-/// the caller has had it so, or this program itself, as with SIGPIPE. What has a handler has none after [`super::clone3`], or execve.
+/// the caller has had it so, or this program itself, as with SIGPIPE. What has a handler has none after
+/// [`super::clone3`], or execve.
 pub fn reset_signals() -> Result<(), SysError> {
     // The kernel's struct sigaction, all zero: SIG_DFL, no flags, no mask. glibc would keep two signals back.
     let default = [0u64; 4];
