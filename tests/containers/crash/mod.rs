@@ -11,14 +11,16 @@ use serde_json::{Value, json};
 use crate::support::bundle::{Bundle, add_mount, set_namespace};
 use crate::support::{Case, case, eventually, host_command, nothing_is_left, read, write};
 
-/// A container that is worth being killed in the middle: mounts, a hook, a filter, devices.
+/// A container that is worth being killed in the middle: mounts, one of them shared with the host and covered in part, a
+/// hook, a filter, devices.
 fn rich(case: &Case) -> Bundle {
     let volume = case.subdir("volume");
+    ["volume/masked", "volume/kept"].iter().for_each(|name| drop(case.subdir(name)));
     case.script("sleep 100", |config| {
-        add_mount(config, "/v", "bind", &volume, &["rbind", "ro"]);
+        add_mount(config, "/v", "bind", &volume, &["rbind", "rshared", "ro"]);
         add_mount(config, "/sys/fs/cgroup", "cgroup", "cgroup", &["ro"]);
-        config["linux"]["maskedPaths"] = json!(["/proc/kcore", "/proc/fs"]);
-        config["linux"]["readonlyPaths"] = json!(["/proc/sys"]);
+        config["linux"]["maskedPaths"] = json!(["/proc/kcore", "/proc/fs", "/v/masked"]);
+        config["linux"]["readonlyPaths"] = json!(["/proc/sys", "/v/kept"]);
         config["linux"]["seccomp"] = json!({ "defaultAction": "SCMP_ACT_ALLOW" });
         config["linux"]["resources"] = json!({ "devices": [{ "allow": false, "access": "rwm" }] });
         config["hooks"]["createRuntime"] = json!([{ "path": "/bin/true" }]);
