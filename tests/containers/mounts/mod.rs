@@ -31,7 +31,10 @@ impl Volume {
         case.subdir("volume/sub");
         case.file("volume/file", "in volume\n", 0o644);
         host_command("mount", &["--bind".as_ref(), dir.as_ref(), dir.as_ref()]);
-        host_command("mount", &[format!("--make-{propagation}").as_ref(), dir.as_os_str()]);
+        // Not a peer of what it is a bind of, where that is shared.
+        for propagation in ["private", propagation] {
+            host_command("mount", &[format!("--make-{propagation}").as_ref(), dir.as_os_str()]);
+        }
         host_command(
             "mount",
             &["-t".as_ref(), "tmpfs".as_ref(), "tmpfs".as_ref(), dir.join("sub").as_os_str()],

@@ -9,13 +9,14 @@ use super::{Case, is_there, unique_prefix};
 /// The environment variable by which a case's processes are found.
 pub(super) const MARK: &str = "MINIDOCKER_OCI_TEST";
 
-/// proc_pid_mountinfo(5) of this process: mount id, root, mount point, type and source.
+/// proc_pid_mountinfo(5) of this process: mount id, root, mount point, type and source, propagation.
 pub(super) fn mounts() -> Vec<String> {
     let mountinfo = fs::read("/proc/self/mountinfo").unwrap();
     let line = |line: &str| {
         let fields: Vec<&str> = line.split(' ').collect();
-        let (_, source) = line.split_once(" - ").unwrap();
-        format!("{} {} on {} ({source})", fields[0], fields[3], fields[4])
+        let (left, source) = line.split_once(" - ").unwrap();
+        let sharing: Vec<&str> = left.split(' ').skip(6).collect();
+        format!("{} {} on {} ({source}) {sharing:?}", fields[0], fields[3], fields[4])
     };
     String::from_utf8_lossy(&mountinfo).lines().map(line).collect()
 }
@@ -32,6 +33,9 @@ impl Case {
     /// Looks everywhere; the test has removed what it made itself.
     pub(crate) fn leaks(&self) -> Vec<String> {
         let mut leaks: Vec<String> = self.new_mounts().into_iter().map(|m| format!("mount {m}")).collect();
+        leaks.extend(
+            self.lost_mounts().into_iter().map(|m| format!("of the host's mounts there is no more {m}")),
+        );
         leaks.extend(cgroups_below(&self.cgroup()).into_iter().map(|path| format!("cgroup {path:?}")));
         leaks.extend(self.processes().into_iter().map(|pid| {
             let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
@@ -42,15 +46,23 @@ impl Case {
         leaks
     }
 
+    fn new_mounts(&self) -> Vec<String> {
+        mounts().into_iter().filter(|m| !self.mounts_before.contains(m) && self.is_mine(m)).collect()
+    }
+
+    /// What has been unmounted, or has another propagation by now.
+    fn lost_mounts(&self) -> Vec<String> {
+        let now = mounts();
+        let is_lost = |mount: &&String| !now.contains(mount) && self.is_mine(mount);
+        self.mounts_before.iter().filter(is_lost).cloned().collect()
+    }
+
     /// Other cases mount in their own directories meanwhile, and where the ordinary user has what he needs while he is
     /// logged in.
-    fn new_mounts(&self) -> Vec<String> {
-        let others =
-            [std::env::temp_dir().join(unique_prefix()), session_dir()].map(|dir| dir.display().to_string());
-        let own = format!("{}/", self.dir.display());
-        let is_mine =
-            |mount: &String| mount.contains(&own) || !others.iter().any(|dir| mount.contains(dir.as_str()));
-        mounts().into_iter().filter(|m| !self.mounts_before.contains(m) && is_mine(m)).collect()
+    fn is_mine(&self, mount: &str) -> bool {
+        let others = [std::env::temp_dir().join(unique_prefix()), session_dir()];
+        let is_in = |dir: &Path| mount.contains(&dir.display().to_string());
+        mount.contains(&format!("{}/", self.dir.display())) || !others.iter().any(|dir| is_in(dir))
     }
 
     /// By cgroup, by the mark in the environment, by a current directory or root in the case's own.
