@@ -164,7 +164,8 @@ impl Session {
     }
 
     /// Has it do something: `noticed` does what is to be done on the way, answers what else is
-    /// external (to `query-ext-files`), and ends it if it fails. So does `watch`, as long as it can be taken back.
+    /// external (to `query-ext-files`), and ends it if it fails. So does `watch`, as long as it can be taken back. What fails
+    /// after that has ended the processes itself: CRIU may wait for them for ever, and is killed.
     /// `log` is where it writes what it does: a directory and, for people, its path.
     pub fn run(
         self,
@@ -196,14 +197,22 @@ impl Session {
             };
             let pid = notify.pid.map(Pid::from_raw);
             let notice = Notice { action: notify.script.unwrap_or_default(), pid, fd };
+            let before = stage;
             if notice.is_the_last() {
                 stage = Stage::Last;
             }
-            let external = noticed(notice)?;
+            let external = noticed(notice).inspect_err(|_| self.is_left(before))?;
             let opts = (!external.is_empty()).then(|| Opts { external, ..Opts::default() });
             let go_on =
                 Request { kind: Kind::Notify as i32, opts, notify_success: Some(true), keep_open: None };
             self.send(&go_on)?;
+        }
+    }
+
+    /// Nobody listens to it any more. It ends by itself if it takes back what it has done.
+    fn is_left(&self, stage: Stage) {
+        if stage == Stage::Last {
+            best_effort("kill criu", process::pidfd_signal(self.worker.as_fd(), libc::SIGKILL));
         }
     }
 

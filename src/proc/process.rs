@@ -68,19 +68,47 @@ impl Proc {
 
     /// The children of this thread: proc_pid_task_children(5), CONFIG_PROC_CHILDREN.
     pub fn children(&self) -> Result<BTreeSet<Pid>> {
-        let text = self.read("thread-self/children")?;
-        let pids = String::from_utf8_lossy(&text);
-        Ok(pids.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).map(Pid::from_raw).collect())
+        Ok(pids(&self.read("thread-self/children")?).collect())
+    }
+
+    /// The children of another process, of all of its threads; none of one that has been reaped.
+    pub fn children_of(&self, pid: Pid) -> Result<Vec<Pid>> {
+        Ok(self.read_of_threads(pid, "children")?.iter().flat_map(|text| pids(text)).collect())
+    }
+
+    /// Whether all threads of a process have no_new_privs: proc_pid_status(5).
+    pub fn has_no_new_privs(&self, pid: Pid) -> Result<bool> {
+        let has = |text: &Vec<u8>| String::from_utf8_lossy(text).lines().any(|line| line == "NoNewPrivs:\t1");
+        Ok(self.read_of_threads(pid, "status")?.iter().all(has))
     }
 
     /// The threads of a process: proc_pid_task(5). Those that end meanwhile are left out, as is all that is forbidden.
     pub fn threads(&self, pid: Pid) -> Vec<Thread> {
-        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
-        let Ok(dir) = self.file(&format!("{pid}/task"), flags) else { return Vec::new() };
-        let Ok(mut dir) = nix::dir::Dir::from_fd(dir) else { return Vec::new() };
-        let numbers =
-            dir.iter().filter_map(|entry| entry.ok()?.file_name().to_str().ok()?.parse::<i32>().ok());
-        numbers.filter_map(|tid| self.thread(&format!("{pid}/task/{tid}"))).collect()
+        let tids = self.tids(pid).unwrap_or_default();
+        tids.iter().filter_map(|tid| self.thread(&format!("{pid}/task/{tid}"))).collect()
+    }
+
+    /// The numbers of a process's threads; none of one that has been reaped.
+    fn tids(&self, pid: Pid) -> Result<Vec<i32>> {
+        let path = format!("{pid}/task");
+        let dir = match self.file(&path, OFlag::O_RDONLY | OFlag::O_DIRECTORY) {
+            Err(error) if has_gone(&error) => return Ok(Vec::new()),
+            opened => opened?,
+        };
+        let mut dir = nix::dir::Dir::from_fd(dir).call(|| format!("fdopendir(\"/proc/{path}\")"))?;
+        Ok(dir.iter().filter_map(|entry| entry.ok()?.file_name().to_str().ok()?.parse().ok()).collect())
+    }
+
+    /// A file of each thread that has not ended meanwhile.
+    fn read_of_threads(&self, pid: Pid, name: &str) -> Result<Vec<Vec<u8>>> {
+        let mut texts = Vec::new();
+        for tid in self.tids(pid)? {
+            match self.read(&format!("{pid}/task/{tid}/{name}")) {
+                Err(error) if has_gone(&error) => {}
+                read => texts.push(read?),
+            }
+        }
+        Ok(texts)
     }
 
     fn thread(&self, path: &str) -> Option<Thread> {
@@ -95,12 +123,6 @@ impl Proc {
         Some(Thread { name: name.to_owned(), state: rest.trim_start().chars().next()?, wchan })
     }
 
-    /// Whether a process has PR_SET_NO_NEW_PRIVS: proc_pid_status(5).
-    pub fn has_no_new_privs(&self, pid: Pid) -> Result<bool> {
-        let status = self.read(&format!("{pid}/status"))?;
-        Ok(String::from_utf8_lossy(&status).lines().any(|line| line == "NoNewPrivs:\t1"))
-    }
-
     /// A process, its zombie included; `None` if there is none of this pid.
     pub fn process(&self, pid: Pid) -> Result<Option<(ProcessStat, Stat)>> {
         let path = format!("{pid}/stat");
@@ -111,6 +133,15 @@ impl Proc {
         let now = file.read().doing(|| format!("/proc/{path}"))?;
         Ok(now.map(|now| (file, now)))
     }
+}
+
+fn pids(text: &[u8]) -> impl Iterator<Item = Pid> {
+    let words = text.split(u8::is_ascii_whitespace);
+    words.filter_map(|word| std::str::from_utf8(word).ok()?.parse().ok()).map(Pid::from_raw)
+}
+
+fn has_gone(error: &anyhow::Error) -> bool {
+    matches!(errno_of(error), Some(Errno::ENOENT | Errno::ESRCH))
 }
 
 impl ProcessStat {
@@ -149,7 +180,10 @@ fn parse_stat(stat: &str) -> Option<Stat> {
 
 #[cfg(test)]
 mod tests {
+    use nix::unistd::Pid;
+
     use super::{StartTime, Stat, parse_stat};
+    use crate::proc::Proc;
 
     #[test]
     fn a_command_with_spaces_and_parentheses_does_not_shift_the_fields() {
@@ -167,6 +201,20 @@ mod tests {
             let expected = Stat { start, ended: true, ending, stopped: false, executed };
             assert_eq!(parse_stat(&format!("17 (sh) Z 1 2 3 4 5 {flags} {rest}")), Some(expected));
         }
+    }
+
+    #[test]
+    fn a_process_has_no_new_privs_if_all_of_its_threads_have() {
+        let proc = Proc::open().unwrap();
+        let (own, before) = (Pid::this(), proc.has_no_new_privs(Pid::this()).unwrap());
+        std::thread::scope(|scope| {
+            let other = scope.spawn(|| {
+                nix::sys::prctl::set_no_new_privs().unwrap();
+                proc.has_no_new_privs(own).unwrap()
+            });
+            assert_eq!(other.join().unwrap(), before, "one thread has them, the others as before");
+        });
+        assert!(proc.has_no_new_privs(Pid::from_raw(i32::MAX)).unwrap(), "there is none");
     }
 
     #[test]

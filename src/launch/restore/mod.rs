@@ -2,6 +2,7 @@
 
 mod inherited;
 mod root;
+mod tree;
 
 use std::collections::BTreeSet;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -211,8 +212,10 @@ impl Host<'_, '_> {
         });
         if let Err(error) = &restored {
             made.hooks_ran |= kind_of(error) == Kind::Hook;
-            drop(self.born.take());
             // CRIU takes back what it has not finished, unless it is killed.
+            if let Some((first, _init)) = self.born.take() {
+                best_effort("end what criu has restored", tree::end(self.proc, first));
+            }
             best_effort("end what criu has left", end_all_but(self.before, self.proc));
         }
         restored
@@ -264,13 +267,17 @@ impl Host<'_, '_> {
 
     /// They have their rights by now, and have not gone on yet. What an older CRIU has written does not tell of this one.
     fn is_confined(&self) -> Result<()> {
-        let (pid, init) = self.born.as_ref().ok_or_else(unknown)?;
-        if !wants_no_new_privs(self.order.plan) || self.proc.has_no_new_privs(*pid)? {
+        if !wants_no_new_privs(self.order.plan) {
             return Ok(());
         }
-        // CRIU would let it go on: it takes nothing back any more.
-        process::pidfd_signal(init.pidfd()?, libc::SIGKILL)?;
-        let text = "process.noNewPrivileges: the images do not have it, as of a CRIU before 3.19";
+        let first = self.born.as_ref().ok_or_else(unknown)?.0;
+        let Some(pid) = tree::without_no_new_privs(self.proc, first)? else { return Ok(()) };
+        let name = self.proc.threads(pid).first().map(|thread| thread.name.clone()).unwrap_or_default();
+        // CRIU would let them go on: it takes nothing back any more.
+        tree::kill(self.proc, first)?;
+        let text = format!(
+            "process.noNewPrivileges: the images do not have it of process {name:?}; a CRIU before 3.19 writes it of none"
+        );
         Err(failure(Kind::Unsupported, text))
     }
 }

@@ -55,6 +55,7 @@ mod faults;
 mod hostile;
 mod killed;
 mod options;
+mod privileges;
 mod races;
 mod sharing;
 mod surroundings;

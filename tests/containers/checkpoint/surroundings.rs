@@ -2,11 +2,9 @@
 
 use serde_json::json;
 
-use super::{checkpoint, counting, criu_version, goes_on, lacking, moved, number, restore};
+use super::{checkpoint, counting, goes_on, lacking, moved, number, restore};
 use crate::support::bundle::{add_mount, add_user_namespace, set_namespace};
-use crate::support::{
-    Bundle, Case, case, eventually, is_there, link, make_dir, need, nothing_is_left, read, remove, write,
-};
+use crate::support::{Bundle, Case, case, eventually, is_there, link, make_dir, need, read, remove, write};
 
 /// As engines write it: masked and read-only paths, a filter, binds, all that the kernel has file systems for.
 fn as_an_engine(case: &Case, config: &mut serde_json::Value) {
@@ -131,33 +129,5 @@ fn what_a_program_writes_after_it_has_been_restored_goes_to_who_restores_it() {
     eventually("it speaks again", || restored.stdout().contains("said "));
     assert_eq!(done.stdout(), before);
     assert!(!restored.stdout().contains("said 1\n"), "{restored}");
-    case.delete(&b.id);
-}
-
-#[test]
-fn a_container_that_is_to_have_no_new_privs_is_not_restored_without_them() {
-    let case = criu_case!();
-    let b = counting(&case, |config| config["process"]["noNewPrivileges"] = json!(false));
-    checkpoint(&case, &b.id, &[]).prints("");
-    case.call(["delete", &b.id]).finish().ok();
-    let at = number(&b);
-    let mut config = b.config();
-    config["process"]["noNewPrivileges"] = json!(true);
-    b.save(&config);
-    let done = restore(&case, &b, &b.id, &["-d"]);
-    if criu_version() < (3, 19) {
-        // It would not restore them if it were to: all that it makes has them.
-        done.ok();
-        let status = read(format!("/proc/{}/status", case.pid(&b.id)));
-        assert!(status.contains("NoNewPrivs:\t1\n"), "{status}");
-    } else {
-        done.fails(&["process.noNewPrivileges", "the images do not have it"]);
-        assert_eq!(number(&b), at);
-        nothing_is_left(&case, "by a restore without no_new_privs");
-        config["process"]["noNewPrivileges"] = json!(false);
-        b.save(&config);
-        restore(&case, &b, &b.id, &["-d"]).ok();
-        assert!(goes_on(&b));
-    }
     case.delete(&b.id);
 }
