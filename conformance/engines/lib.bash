@@ -19,7 +19,7 @@ ends() {
     local want=$1
     shift
     ran "$@"
-    ((code == want)) || fail "\`$*\` ended with $code, not $want: ${out##*$'\n'}"
+    ((code == want)) || fail "\`${*//$'\n'/ }\` ended with $code, not $want: ${out##*$'\n'}"
 }
 ok() { ends 0 "$@"; }
 # says TEXT...: each is somewhere in the output, in capitals or not. prints TEXT: it is the output.
