@@ -7,6 +7,7 @@ mod tree;
 use std::collections::BTreeSet;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use nix::unistd::Pid;
 
@@ -18,8 +19,9 @@ use super::receiver::Receiver;
 use super::serve::write_pid_file;
 use super::{Launched, Order};
 use crate::container::cgroup::Cgroup;
+use crate::container::destruction::DEADLINE;
 use crate::container::images::{self, Dir};
-use crate::container::{rdt, seccomp_cache};
+use crate::container::{rdt, seccomp_cache, worker};
 use crate::criu::{Begin, CgroupMode, CgroupRoot, Kind as Task, Notice, Opts, Program, Root, Session, Watch};
 use crate::error::{Doing, Kind, Result, best_effort, failure, kind_of};
 use crate::plan::Plan;
@@ -202,7 +204,7 @@ impl Host<'_, '_> {
         watch: &Watch<'_>,
         made: &mut Made<'_>,
     ) -> Result<(Pid, Unadopted)> {
-        let log = (work.fd(), work.path());
+        let (log, job) = ((work.fd(), work.path()), opts.shell_job == Some(true));
         let restored = session.run((Task::Restore, opts), log, watch, &mut |notice| {
             self.noticed(notice, made).map(|()| Vec::new())
         });
@@ -217,8 +219,17 @@ impl Host<'_, '_> {
                 best_effort("end what criu has restored", tree::end(self.proc, first));
             }
             best_effort("end what criu has left", end_all_but(self.before, self.proc));
+            if job {
+                best_effort("end what criu has started", self.end_helpers());
+            }
         }
         restored
+    }
+
+    /// Those of a CRIU that was killed listen to nobody. As a job of the caller's shell it has no group to find them by.
+    fn end_helpers(&self) -> Result<()> {
+        let container = self.order.store.view(self.order.id)?;
+        worker::end(self.proc, None, &container, Instant::now() + DEADLINE)
     }
 
     fn noticed(&mut self, notice: Notice, made: &mut Made<'_>) -> Result<()> {
