@@ -233,6 +233,34 @@ fn the_files_for_engines_name_the_program_where_the_package_has_it_and_are_told_
 }
 
 #[test]
+fn the_handler_of_the_runtime_class_is_a_runtime_of_containerd_and_crio() {
+    let files = repository().join("bundles/engines");
+    let lines = |file: &str| -> Vec<String> {
+        std::fs::read_to_string(files.join(file)).unwrap().lines().map(str::to_owned).collect()
+    };
+    let class = lines("runtimeclass.yaml");
+    let handler = class.iter().find_map(|line| line.strip_prefix("handler: ")).unwrap();
+    let containerd = [
+        ("containerd-1.toml", "plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes"),
+        ("containerd-2.toml", "plugins.\"io.containerd.cri.v1.runtime\".containerd.runtimes"),
+    ];
+    for (file, table) in containerd {
+        let lines = lines(file);
+        // Of containerd 1.x, runc is gone where it is not listed; and all of a node have one cgroup driver.
+        for runtime in [handler, "runc"] {
+            let options = format!("[{table}.{runtime}.options]");
+            let at = lines.iter().position(|line| *line == options);
+            let at = at.unwrap_or_else(|| panic!("{file} has no {options}"));
+            let own = lines[at + 1..].iter().take_while(|line| !line.starts_with('['));
+            assert_eq!(own.filter(|line| *line == "SystemdCgroup = true").count(), 1, "{file}: {runtime}");
+            assert!(lines.contains(&format!("[{table}.{runtime}]")), "{file}: {runtime}");
+        }
+    }
+    let crio = lines("crio.conf");
+    assert!(crio.contains(&format!("[crio.runtime.runtimes.{handler}]")), "{crio:?}");
+}
+
+#[test]
 fn what_the_package_installs_runs_containers_and_is_gone_when_it_is_purged() {
     need!("dpkg-deb", "dpkg", "unshare");
     if !nix::unistd::geteuid().is_root() {
