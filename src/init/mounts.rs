@@ -10,7 +10,7 @@ use crate::container::handshake::{Link, Message};
 use crate::error::{Doing, Result, unsupported};
 use crate::plan::Plan;
 use crate::plan::mounts::{Fresh, MountStep, Opener, Source, overlay};
-use crate::plan::options::{Links, Parameter};
+use crate::plan::options::{Links, Parameter, Propagation};
 use crate::proc::Proc;
 use crate::rootpath::{InRootfs, Make, Rootfs};
 use crate::spec::oci::LinuxNamespaceType;
@@ -28,7 +28,7 @@ pub(super) struct Mounted {
     /// The proc and sysfs file systems that nothing covers, by where they are.
     pub(super) kernel: Vec<(InRootfs, Rootfs)>,
     /// To become read-only when all that is made in them is made.
-    read_only: Vec<(String, OwnedFd)>,
+    read_only: Vec<ReadOnly>,
 }
 
 /// Performs the plan's mounts in their order; for each there is what has been found of it already.
@@ -39,13 +39,16 @@ pub(super) fn perform(
 ) -> Result<Mounted> {
     let mut mounted = Mounted { devpts: None, kernel: Vec::new(), read_only: Vec::new() };
     let host = given.link()?;
+    let mut may_be_in_shared = false;
     for (number, (step, found)) in given.plan.rootfs.mounts.iter().zip(found).enumerate() {
         let callers_cgroup = step.source == Source::OwnCgroup && !given.record.cgroup.is_ours();
         let joined = given.sources.joined(given.plan, LinuxNamespaceType::Pid).filter(|_| is_suspect);
         let suspect = joined.map(|(_, theirs)| theirs);
         let plan = given.plan;
-        let turn = Turn { number, step, root, additions, host, plan, callers_cgroup, suspect };
+        let turn =
+            Turn { number, step, root, additions, host, plan, callers_cgroup, suspect, may_be_in_shared };
         mounted.add(&turn, found).doing(|| step.to_string())?;
+        may_be_in_shared |= step.may_be_shared();
     }
     Ok(mounted)
 }
@@ -62,6 +65,8 @@ struct Turn<'a> {
     callers_cgroup: bool,
     /// The pid namespace that is joined, if a procfs has to be asked whether it is that one's.
     suspect: Option<&'a OwnedFd>,
+    /// There is one before it that may be shared, and it may be attached in that.
+    may_be_in_shared: bool,
 }
 
 impl Turn<'_> {
@@ -70,6 +75,28 @@ impl Turn<'_> {
         match self.suspect {
             Some(theirs) => procfs::checked(made, theirs),
             None => Ok(made),
+        }
+    }
+
+    /// Before it is attached: there is no moment in which what happens in it reaches the host, if it must not.
+    fn prepare_propagation(&self, mount: &OwnedFd) -> Result<(), SysError> {
+        let mut words = self.step.propagation.clone();
+        if self.may_be_in_shared {
+            // An unbindable mount can't be attached in a shared one.
+            words
+                .iter_mut()
+                .filter(|word| word.mode == libc::MS_UNBINDABLE)
+                .for_each(|word| word.mode = libc::MS_PRIVATE);
+        }
+        set_propagation(mount.as_fd(), &words)
+    }
+
+    /// What is attached in a shared mount is shared by that with its copies there, whatever it was before:
+    /// mount_namespaces(7), "Shared subtrees".
+    fn finish_propagation(&self, mount: &OwnedFd) -> Result<(), SysError> {
+        match self.may_be_in_shared {
+            true => set_propagation(mount.as_fd(), &self.step.propagation),
+            false => Ok(()),
         }
     }
 
@@ -100,7 +127,8 @@ impl Mounted {
                 if !parameters.is_empty() {
                     mount::reconfigure(there.as_fd(), |fs| configure(fs, None, parameters.iter()))?;
                 }
-                change(there.as_fd(), step).map_err(Into::into)
+                change(there.as_fd(), step)?;
+                set_propagation(there.as_fd(), &step.propagation).map_err(Into::into)
             }
         }
     }
@@ -135,6 +163,7 @@ impl Mounted {
         let made = turn.set_sysctls(made)?;
         let rest = MountStep { attr: MountAttr::default(), ..step.clone() };
         change(made.as_fd(), &rest)?;
+        turn.prepare_propagation(&made)?;
         let target = match fresh.fstype.as_str() {
             // What is written there later must not go elsewhere: CVE-2019-19921, CVE-2023-27561.
             "proc" | "sysfs" => root.make_plain_dir(&step.at)?,
@@ -144,21 +173,39 @@ impl Mounted {
             copy_up::tree(&target, &made, &fresh.parameters).doing(|| "tmpcopyup")?;
         }
         mount::attach(made.as_fd(), target.as_fd())?;
+        turn.finish_propagation(&made)?;
         if fresh.fstype == "devpts" && step.at.is("/dev/pts") {
             self.devpts = Some(made);
         } else if matches!(fresh.fstype.as_str(), "proc" | "sysfs") {
             self.kernel.push((step.at.clone(), Rootfs::new(made)));
         } else if later {
-            self.read_only.push((step.to_string(), made));
+            let name = step.to_string();
+            self.read_only.push(ReadOnly { name, mount: made, may_be_in_shared: turn.may_be_in_shared });
         }
         Ok(())
     }
 
     /// Makes read-only what was kept writable until now.
     pub(super) fn finish(&self) -> Result<()> {
-        self.read_only.iter().try_for_each(|(name, mount)| {
-            mount::set_attr(mount.as_fd(), Depth::Top, &READ_ONLY).doing(|| name.clone())
-        })
+        self.read_only.iter().try_for_each(|tmpfs| tmpfs.finish().doing(|| tmpfs.name.clone()))
+    }
+}
+
+/// A tmpfs that is writable as yet.
+#[derive(Debug)]
+struct ReadOnly {
+    name: String,
+    mount: OwnedFd,
+    may_be_in_shared: bool,
+}
+
+impl ReadOnly {
+    fn finish(&self) -> Result<(), SysError> {
+        if self.may_be_in_shared {
+            // Its copies are as writable as it was when it was attached, and nobody's here.
+            mount::reconfigure(self.mount.as_fd(), |fs| mount::fsconfig_flag(fs, "ro"))?;
+        }
+        mount::set_attr(self.mount.as_fd(), Depth::Top, &READ_ONLY)
     }
 }
 
@@ -217,6 +264,7 @@ fn attach_bind(turn: &Turn<'_>, tree: &OwnedFd) -> Result<()> {
     }
     // Before it is attached: there is no moment in which it could be written to if it is read-only.
     change(tree.as_fd(), step)?;
+    turn.prepare_propagation(tree)?;
     if turn.callers_cgroup {
         // Whatever its options say.
         mount::set_attr(tree.as_fd(), Depth::Top, &READ_ONLY)?;
@@ -230,11 +278,14 @@ fn attach_bind(turn: &Turn<'_>, tree: &OwnedFd) -> Result<()> {
     match step.source {
         // Not one of the configuration's.
         Source::Notify => turn.additions.attach(tree.as_fd(), root, target.as_fd()),
-        _ => mount::attach(tree.as_fd(), target.as_fd()).map_err(Into::into),
+        _ => {
+            mount::attach(tree.as_fd(), target.as_fd())?;
+            turn.finish_propagation(tree).map_err(Into::into)
+        }
     }
 }
 
-/// The attributes and the propagation of a mount.
+/// The attributes of a mount.
 fn change(mount: BorrowedFd<'_>, step: &MountStep) -> Result<(), SysError> {
     let none = MountAttr::default();
     if step.attr_below != none {
@@ -243,9 +294,12 @@ fn change(mount: BorrowedFd<'_>, step: &MountStep) -> Result<(), SysError> {
     if step.attr != none {
         mount::set_attr(mount, Depth::Top, &step.attr)?;
     }
-    for propagation in &step.propagation {
-        let depth = if propagation.recursive { Depth::Recursive } else { Depth::Top };
-        mount::set_attr(mount, depth, &MountAttr { propagation: propagation.mode, ..none })?;
-    }
     Ok(())
+}
+
+fn set_propagation(mount: BorrowedFd<'_>, words: &[Propagation]) -> Result<(), SysError> {
+    words.iter().try_for_each(|word| {
+        let depth = if word.recursive { Depth::Recursive } else { Depth::Top };
+        mount::set_attr(mount, depth, &MountAttr { propagation: word.mode, ..MountAttr::default() })
+    })
 }

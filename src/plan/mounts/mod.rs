@@ -96,6 +96,11 @@ impl std::fmt::Display for MountStep {
 }
 
 impl MountStep {
+    /// Whether it, or one below it, may be shared, be it with none but its own copies.
+    pub fn may_be_shared(&self) -> bool {
+        self.may_share_with_host() || self.propagation.iter().any(|word| word.mode == libc::MS_SHARED)
+    }
+
     /// Whether what is mounted in it may appear on the host as well: that it is still shared with the host's mount that it
     /// is a copy of, or one below it is. Once cut, that does not come back: mount_namespaces(7), "Shared subtrees".
     pub fn may_share_with_host(&self) -> bool {

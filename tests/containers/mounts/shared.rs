@@ -4,8 +4,9 @@ use std::os::unix::net::UnixDatagram;
 
 use serde_json::{Value, json};
 
-use super::Volume;
+use super::{SHOW, Volume};
 use crate::support::bundle::{Bundle, add_mount, add_user_namespace, set_capabilities, set_namespace};
+use crate::support::mountinfo::mount_at;
 use crate::support::racer::while_exchanged;
 use crate::support::terminal::ConsoleSocket;
 use crate::support::{
@@ -119,6 +120,48 @@ fn what_is_listed_below_one_goes_out_and_what_covers_it_does_not() {
     case.run(&b).prints("0\nrefused\n");
     expected.extend(["/dir", "/dir/file"].map(str::to_owned));
     assert_eq!(mounted_in(&volume), expected);
+}
+
+#[test]
+fn what_is_mounted_below_one_is_as_private_as_it_asks_for() {
+    let case = case!();
+    let volume = volume(&case);
+    let inner = "mkdir -p /v/dir/inner; mount -t tmpfs inner /v/dir/inner";
+    for (words, kind, goes_out) in [
+        (&["bind"][..], "private", false),
+        (&["rbind", "rprivate"], "private", false),
+        (&["rbind", "rslave"], "slave", false),
+        (&["bind", "unbindable"], "unbindable", false),
+        (&["rbind", "rshared"], "shared", true),
+    ] {
+        let done = case
+            .sh(&format!("{inner}; {SHOW}"), |config| {
+                add_mount(config, "/v", "bind", &volume.dir, &["rbind", "rshared"]);
+                add_mount(config, "/v/dir", "bind", volume.dir.join("kept"), words);
+                set_capabilities(config, &["CAP_SYS_ADMIN"]);
+            })
+            .ok();
+        assert_eq!(mount_at(&done, "/v/dir").kind(), kind, "{words:?}: {done}");
+        let out = mounted_in(&volume).contains(&"/dir/inner".to_owned());
+        host_command("umount", &["-R".as_ref(), volume.dir.join("dir").as_os_str()]);
+        assert_eq!(out, goes_out, "{words:?}");
+    }
+}
+
+#[test]
+fn a_read_only_tmpfs_below_one_is_so_on_the_host_as_well() {
+    let case = case!();
+    let volume = volume(&case);
+    let b = case.script("touch /v/dir/x 2>/dev/null || ls /v/dir", |config| {
+        add_mount(config, "/v", "bind", &volume.dir, &["rbind", "rshared"]);
+        add_mount(config, "/v/dir", "tmpfs", "tmpfs", &["ro"]);
+        config["linux"]["devices"] = json!([{ "path": "/v/dir/mine", "type": "c", "major": 1, "minor": 3 }]);
+    });
+    case.run(&b).prints("mine\n");
+    let there = volume.dir.join("dir");
+    assert!(is_there(there.join("mine")));
+    let made = nix::unistd::mkdir(&there.join("x"), nix::sys::stat::Mode::S_IRWXU);
+    assert_eq!(made, Err(nix::errno::Errno::EROFS));
 }
 
 #[test]
