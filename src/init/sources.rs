@@ -78,7 +78,7 @@ impl Sources {
         let path = &plan.rootfs.path;
         let rootfs = enter_rootfs(path).doing(|| format!("rootfs {path:?}"))?;
         let namespaces = plan.namespaces.join.iter().map(namespace).collect::<Result<Vec<_>>>()?;
-        let additions = Additions::prepare(plan, &namespaces)?;
+        let additions = Additions::prepare(plan)?;
         let files = match plan.authority.has_capabilities() {
             true => Some(Files::open(plan, &rootfs)?),
             false => None,

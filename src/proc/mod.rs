@@ -15,7 +15,7 @@ use crate::sys::Call;
 use crate::sys::fs::{self, Lookup, OFlag};
 
 pub use descriptors::{Descriptor, path_of, real_path};
-pub use mounts::{Mounted, Sharing, mounted, mounts};
+pub use mounts::{MountTable, Mounted, Sharing, mounted, mounts};
 pub use process::{ProcessStat, StartTime, Stat, Thread};
 
 /// A procfs that no container can have prepared. The host's is only used while `/proc` is still the host's: by the host

@@ -1,12 +1,13 @@
 //! What is mounted: proc_pid_mountinfo(5).
 
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
-use nix::unistd::Pid;
+use nix::unistd::{Pid, Whence};
 
 use super::Proc;
 use crate::error::{Doing, Kind, Result, failure};
+use crate::sys::Call;
 use crate::sys::fs::{self, OFlag};
 
 /// A mount, as far as anybody asks.
@@ -75,6 +76,28 @@ impl Proc {
     }
 }
 
+/// The mounts of the namespace in which this was opened, whoever asks: proc_pid_mountinfo(5).
+#[derive(Debug)]
+pub struct MountTable(OwnedFd);
+
+impl MountTable {
+    /// That of this process.
+    pub fn open() -> Result<Self> {
+        fs::open("/proc/self/mountinfo", OFlag::O_RDONLY).map(Self).map_err(Into::into)
+    }
+
+    /// What is mounted there by now, oldest first.
+    pub fn mounts(&self) -> Result<Vec<Mounted>> {
+        nix::unistd::lseek(&self.0, 0, Whence::SeekSet).call(|| "lseek(mountinfo)")?;
+        parse_mounts(self.0.try_clone().call(|| "dup()")?)
+    }
+
+    /// To look at.
+    pub fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
 /// proc_pid_mountinfo(5): where the first file system of a type is mounted; `None` if none is.
 pub fn mounted(fstype: &str) -> Result<Option<PathBuf>> {
     Ok(mounts()?.into_iter().find(|mounted| mounted.fstype == fstype).map(|mounted| mounted.at))
@@ -82,8 +105,7 @@ pub fn mounted(fstype: &str) -> Result<Option<PathBuf>> {
 
 /// The mounts that this process sees, oldest first: proc_pid_mountinfo(5).
 pub fn mounts() -> Result<Vec<Mounted>> {
-    let file = fs::open("/proc/self/mountinfo", OFlag::O_RDONLY)?;
-    parse_mounts(file).doing(|| "/proc/self/mountinfo")
+    MountTable::open()?.mounts().doing(|| "/proc/self/mountinfo")
 }
 
 fn parse_mounts(mountinfo: OwnedFd) -> Result<Vec<Mounted>> {

@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use crate::support::bundle::add_mount;
 use crate::support::user::{User, user};
 use crate::support::{case, cgroup_root, is_there, need};
 
@@ -72,4 +73,25 @@ fn a_limit_without_a_delegated_cgroup_is_refused_with_the_remedy() {
         "linux.resources.memory.limit: memory.max can't be written: no cgroup is delegated to this user",
     ]);
     user.has_no_container();
+}
+
+#[test]
+fn what_is_hidden_in_his_shared_binds_is_hidden_in_the_container_alone_or_refused() {
+    let case = case!();
+    let volume = case.subdir("volume");
+    let below = case.subdir("volume/below");
+    case.file("volume/file", "text\n", 0o644);
+    let change = |config: &mut serde_json::Value| {
+        add_mount(config, "/v", "bind", &volume, &["rbind", "rshared"]);
+        config["linux"]["maskedPaths"] = json!(["/v/file"]);
+    };
+    let script =
+        "mount --make-rshared /; \"$0\" run -b \"$1\" \"$2\"; ! grep '/volume/file ' /proc/self/mountinfo";
+    let user = user!(case);
+    let b = user.namespace_roots_bundle("wc -c </v/file", change);
+    user.as_namespace_root(None, &b, script).finish().prints("0\n");
+    // What was mounted outside of his user namespace stays where it is, and so what it is mounted in.
+    let user = user.after(&format!("mount -t tmpfs below {}", below.display()));
+    let done = user.as_namespace_root(None, &b, script).finish();
+    done.fails(&["linux.maskedPaths[0] /v/file", "/v is shared with the host", "user namespace", "rslave"]);
 }

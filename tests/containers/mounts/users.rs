@@ -1,5 +1,7 @@
 //! Mounts of an ordinary user: init finds what they bind before its ids change, and copies it in its turn.
 
+use serde_json::json;
+
 use super::{SHOW, Volume};
 use crate::support::bundle::add_mount;
 use crate::support::mountinfo::{mount_at, mounts};
@@ -24,6 +26,18 @@ fn a_users_mounts_are_in_their_order_and_follow_the_host_where_they_are_to() {
     assert!(order[0].is_some() && order.is_sorted(), "{done}");
     let kinds = ["/second", "/second/sub", "/fourth", "/fourth/sub"].map(|at| mount_at(&done, at).kind());
     assert_eq!(kinds, ["slave", "slave", "private", "private"], "{done}");
+}
+
+#[test]
+fn a_users_shared_bind_is_covered_as_well() {
+    let case = case!();
+    let volume = Volume::new(&case, "private");
+    let user = user!(case).after(&format!("mount --make-rshared {}", volume.dir.display()));
+    let b = user.bundle("wc -c </v/file; ls /v/sub | wc -l", |config| {
+        add_mount(config, "/v", "bind", &volume.dir, &["rbind", "rshared"]);
+        config["linux"]["maskedPaths"] = json!(["/v/file", "/v/sub"]);
+    });
+    user.run(&b).prints("0\n0\n");
 }
 
 #[test]
