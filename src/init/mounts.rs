@@ -80,14 +80,15 @@ impl Turn<'_> {
 
     /// Before it is attached: there is no moment in which what happens in it reaches the host, if it must not.
     fn prepare_propagation(&self, mount: &OwnedFd) -> Result<(), SysError> {
-        let mut words = self.step.propagation.clone();
-        if self.may_be_in_shared {
-            // An unbindable mount can't be attached in a shared one.
-            words
-                .iter_mut()
-                .filter(|word| word.mode == libc::MS_UNBINDABLE)
-                .for_each(|word| word.mode = libc::MS_PRIVATE);
+        if !self.may_be_in_shared {
+            return set_propagation(mount.as_fd(), &self.step.propagation);
         }
+        // An unbindable mount can't be attached in a shared one.
+        let bindable = |word: &Propagation| match word.mode {
+            libc::MS_UNBINDABLE => Propagation { mode: libc::MS_PRIVATE, ..*word },
+            _ => *word,
+        };
+        let words: Vec<_> = self.step.propagation.iter().map(bindable).collect();
         set_propagation(mount.as_fd(), &words)
     }
 
